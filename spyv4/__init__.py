@@ -1,0 +1,1 @@
+"""SPYv4: a spiking object detector."""

@@ -1,0 +1,51 @@
+"""What all console scripts share: exit codes, one-line errors, and `--debug`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+from spyv4.errors import SPYv4Error
+
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE = 0, 1, 2
+
+
+def build_parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
+    """A parser with the conventions of all commands: an example in the help, and `--debug`."""
+    parser = argparse.ArgumentParser(
+        prog=command,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    return parser
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    action: Callable[[argparse.Namespace], int | None],
+    argv: list[str] | None = None,
+) -> int:
+    """Parse `argv`, run `action`, and turn errors into one line and an exit code.
+
+    Returns:
+        0 on success, 2 for input the user can put right, 1 for a failure while running, 130 on
+        Ctrl-C. With `--debug` errors are raised with their traceback instead.
+    """
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.debug else logging.INFO,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        return action(arguments) or EXIT_OK
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped", file=sys.stderr)
+        return 130
+    except (SPYv4Error, OSError) as error:
+        if arguments.debug:
+            raise
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return EXIT_FAILURE if getattr(error, "exit_code", EXIT_USAGE) == 1 else EXIT_USAGE

@@ -1,0 +1,1 @@
+"""Reading and augmenting data sets."""

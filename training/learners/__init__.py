@@ -1,0 +1,1 @@
+"""Learning rules: FPTT and its baseline."""
