@@ -1,1 +1,15 @@
-"""Reading and augmenting data sets."""
+"""Pictures and boxes: reading, augmenting and batching them."""
+
+from training.data.augment import AugmentationConfig
+from training.data.loader import Batch, TrainingLoader
+from training.data.voc import AnnotatedImage, ObjectAnnotation, parse_image_sets, read_split
+
+__all__ = [
+    "AnnotatedImage",
+    "AugmentationConfig",
+    "Batch",
+    "ObjectAnnotation",
+    "TrainingLoader",
+    "parse_image_sets",
+    "read_split",
+]

@@ -1,0 +1,283 @@
+"""Batches of training pictures that depend on (seed, epoch, position) alone.
+
+Whoever builds a batch, in whatever process and after whatever interruption, gets the same one;
+so a run can be resumed in the middle of an epoch, with another number of workers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from spyv4.config import check_image_size, require
+from training.data.augment import MOSAIC_TILES, AugmentationConfig, Augmenter, Sample, stretch
+from training.data.pictures import PictureCache
+from training.data.voc import AnnotatedImage
+from training.errors import DatasetError
+
+_ORDER, _SAMPLE = 0, 1
+
+
+class Batch(NamedTuple):
+    """Pictures for one step.
+
+    Attributes:
+        images: uint8 [batch, 3, height, width] RGB.
+        targets: float32 [n, 6], (index in the batch, class index, cx, cy, width, height) in
+            continuous pixels of the images, from 0.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+
+
+def repeat_factors(
+    labels: Sequence[NDArray[np.int64]], classes: int, threshold: float
+) -> NDArray[np.float64]:
+    """How often each picture is shown an epoch (Gupta et al. 2019, LVIS, section 6).
+
+    r(picture) = max over its classes c of max(1, sqrt(threshold / f(c))), where f(c) is the share
+    of the pictures that show c. Pictures without objects get 1.
+
+    Args:
+        labels: class indices of every picture.
+        classes: how many classes there are.
+        threshold: share of the pictures below which a class is shown more often; 0 for never.
+    """
+    present = [np.unique(item) for item in labels]
+    counts = np.bincount(np.concatenate(present), minlength=classes)
+    share = np.maximum(counts, 1) / len(labels)
+    of_class = np.maximum(1.0, np.sqrt(threshold / share))
+    return np.array([of_class[item].max(initial=1.0) for item in present])
+
+
+class TrainingLoader:
+    """Makes the batches of every epoch.
+
+    The pictures are decoded when the first batch is asked for, and kept in memory.
+
+    Args:
+        images: the pictures.
+        class_names: the classes in the order of the network's outputs.
+        image_size: (height, width) in pixels, multiples of 32.
+        batch_size: pictures a batch, >= 1; what does not fill a batch is left out of an epoch.
+        seed: of all randomness, >= 0.
+        augmentation: how to vary the pictures; None stretches them as evaluation does.
+        workers: processes that build batches; 0 builds them here.
+        repeat_threshold: see `repeat_factors`.
+        keep_difficult: whether objects marked difficult are targets.
+        cache_side: larger pictures are kept with this longer side, in pixels.
+        cache_gib: memory for decoded pictures in GiB; the others are decoded each time.
+
+    Raises:
+        ConfigError: if a setting is out of range.
+        DatasetError: if the pictures do not fill one batch.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        class_names: Sequence[str],
+        image_size: tuple[int, int],
+        batch_size: int,
+        seed: int = 0,
+        augmentation: AugmentationConfig | None = None,
+        workers: int = 0,
+        repeat_threshold: float = 0.0,
+        *,
+        keep_difficult: bool = False,
+        cache_side: int = 512,
+        cache_gib: float = 8.0,
+    ) -> None:
+        check_image_size(image_size)
+        require(batch_size >= 1, f"batch_size must be at least 1, not {batch_size}")
+        require(seed >= 0, f"seed must not be negative, not {seed}")
+        require(workers >= 0, f"workers must not be negative, not {workers}")
+        require(
+            0 <= repeat_threshold <= 1, f"repeat_threshold must be in 0..1, not {repeat_threshold}"
+        )
+        require(cache_side >= 1, f"cache_side must be at least 1, not {cache_side}")
+        require(cache_gib >= 0, f"cache_gib must not be negative, not {cache_gib}")
+        self._image_size = image_size
+        self._batch_size = batch_size
+        self._seed = seed
+        self._augmentation = augmentation
+        self._workers = workers
+        self._annotations = [
+            _training_boxes(image, tuple(class_names), keep_difficult) for image in images
+        ]
+        self._cache = PictureCache(
+            [image.image_path for image in images],
+            [image.size for image in images],
+            cache_side,
+            int(cache_gib * 2**30),
+        )
+        labels = [labels for _, labels in self._annotations]
+        self._repeats = (
+            repeat_factors(labels, len(class_names), repeat_threshold) if labels else np.zeros(0)
+        )
+        # A tiny tolerance, lest a sum of ones that rounding made 15.999.. lose a batch.
+        self._samples = int(self._repeats.sum() + 1e-6)
+        if self._samples < batch_size:
+            raise DatasetError(
+                f"{len(images)} pictures do not fill one batch of {batch_size}; "
+                f"use a smaller batch or more pictures"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in every epoch."""
+        return self._samples // self._batch_size
+
+    def batches(
+        self, epoch: int, first_step: int = 0, image_size: tuple[int, int] | None = None
+    ) -> Iterator[Batch]:
+        """The batches of `epoch` from `first_step` on, exactly as a whole epoch has them.
+
+        Args:
+            epoch: from 0.
+            first_step: how many batches to leave out, 0..steps_per_epoch.
+            image_size: (height, width) in pixels for this call instead of the usual one.
+
+        Raises:
+            ConfigError: if an argument is out of range.
+            DatasetError: if a picture cannot be decoded.
+        """
+        require(epoch >= 0, f"epoch must not be negative, not {epoch}")
+        require(
+            0 <= first_step <= self.steps_per_epoch,
+            f"first_step must be in 0..{self.steps_per_epoch}, not {first_step}",
+        )
+        check_image_size(image_size or self._image_size)
+        return self._iterate(epoch, first_step, image_size or self._image_size)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Indices of the pictures in the order of `epoch`; `steps_per_epoch` batches at least.
+
+        The repeat factors are rounded up or down at random with the right mean, by systematic
+        sampling, which keeps the length the same every epoch.
+        """
+        rng = np.random.default_rng((self._seed, epoch, _ORDER))
+        shuffled = rng.permutation(len(self._repeats))
+        ends = np.floor(np.cumsum(self._repeats[shuffled]) + rng.random() + 1e-9).astype(np.int64)
+        counts = np.diff(ends, prepend=0)
+        return rng.permutation(np.repeat(shuffled, counts))
+
+    def _iterate(self, epoch: int, first_step: int, image_size: tuple[int, int]) -> Iterator[Batch]:
+        """Decode once, then hand the steps to the workers."""
+        self._cache.fill()
+        steps = _EpochSteps(
+            self._cache,
+            self._annotations,
+            self.order(epoch),
+            image_size=image_size,
+            batch_size=self._batch_size,
+            seed=self._seed,
+            epoch=epoch,
+            augmentation=self._augmentation,
+        )
+        loader: DataLoader[Batch | DatasetError] = DataLoader(
+            steps,
+            batch_size=None,
+            sampler=range(first_step, self.steps_per_epoch),
+            num_workers=self._workers,
+            multiprocessing_context="fork" if self._workers else None,
+            worker_init_fn=_start_worker if self._workers else None,
+            # Else it would draw from torch's global generator, and change what follows.
+            generator=torch.Generator(),
+        )
+        for batch in loader:
+            if isinstance(batch, DatasetError):
+                raise batch
+            yield batch
+
+
+class _EpochSteps(Dataset[Batch | DatasetError]):
+    """Step -> batch, for one epoch."""
+
+    def __init__(
+        self,
+        cache: PictureCache,
+        annotations: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]],
+        order: NDArray[np.int64],
+        *,
+        image_size: tuple[int, int],
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        augmentation: AugmentationConfig | None,
+    ) -> None:
+        self._cache = cache
+        self._annotations = annotations
+        self._order = order
+        self._image_size = image_size
+        self._batch_size = batch_size
+        self._key = (seed, epoch, _SAMPLE)
+        self._augmenter = Augmenter(augmentation, image_size) if augmentation else None
+        self._mosaic_share = augmentation.mosaic_share(epoch) if augmentation else 0.0
+
+    def __getitem__(self, step: int) -> Batch | DatasetError:
+        """The batch of `step`; an error is a value here, since workers garble exceptions."""
+        images = np.empty((self._batch_size, 3, *self._image_size), np.uint8)
+        targets = []
+        try:
+            for index in range(self._batch_size):
+                sample = self._sample(step * self._batch_size + index)
+                images[index] = sample.image.transpose(2, 0, 1)
+                targets.append(_target_rows(index, sample))
+        except DatasetError as error:
+            return error
+        return Batch(torch.from_numpy(images), torch.from_numpy(np.concatenate(targets)))
+
+    def _sample(self, position: int) -> Sample:
+        """The sample at `position` of the epoch."""
+        sample = self._load(self._order[position])
+        if self._augmenter is None:
+            return stretch(sample, self._image_size)
+        rng = np.random.default_rng((*self._key, position))
+        if rng.random() >= self._mosaic_share:
+            return self._augmenter.single(sample, rng)
+        others = rng.integers(len(self._order), size=MOSAIC_TILES - 1)
+        return self._augmenter.mosaic(
+            [sample, *(self._load(self._order[other]) for other in others)], rng
+        )
+
+    def _load(self, index: int) -> Sample:
+        """Picture `index` with its boxes in pixels of the picture as it is kept."""
+        image = self._cache[index]
+        boxes, labels = self._annotations[index]
+        height, width = image.shape[:2]
+        return Sample(image, boxes * np.array([width, height] * 2, np.float32), labels)
+
+
+def _training_boxes(
+    image: AnnotatedImage, class_names: tuple[str, ...], keep_difficult: bool
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Corners as shares of the picture's sides, and class indices, of the objects to learn."""
+    objects = [item for item in image.objects if keep_difficult or not item.difficult]
+    boxes = np.array([item.box_xyxy for item in objects], np.float64).reshape(-1, 4)
+    boxes[:, :2] -= 1  # from pixels counted from 1, ends inclusive, to edges counted from 0
+    height, width = image.size
+    boxes = np.clip(boxes / [width, height, width, height], 0, 1)
+    labels = np.array([class_names.index(item.class_name) for item in objects], np.int64)
+    return boxes.astype(np.float32), labels
+
+
+def _target_rows(index: int, sample: Sample) -> NDArray[np.float32]:
+    """Rows of `Batch.targets` for the picture at `index` of the batch."""
+    rows = np.empty((len(sample.labels), 6), np.float32)
+    low, high = sample.boxes_xyxy[:, :2], sample.boxes_xyxy[:, 2:]
+    rows[:, 0] = index
+    rows[:, 1] = sample.labels
+    rows[:, 2:4] = (low + high) / 2
+    rows[:, 4:6] = high - low
+    return rows
+
+
+def _start_worker(_worker: int) -> None:
+    """One thread a worker: more of OpenCV's would fight over the same cores."""
+    cv2.setNumThreads(0)

@@ -1,0 +1,262 @@
+"""Reader of the Pascal VOC layout: `VOC2012/{Annotations,ImageSets/Main,JPEGImages}`."""
+
+import logging
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from training.data.pictures import check_picture, map_in_threads
+from training.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+_TOLERANCE_PX = 1.0
+_LISTED = 12
+
+
+class UnknownClassError(DatasetError):
+    """An annotation names a class that is not configured; skipping would hide a mistake."""
+
+
+@dataclass(frozen=True)
+class ObjectAnnotation:
+    """One annotated object.
+
+    Attributes:
+        class_name: its class.
+        box_xyxy: (xmin, ymin, xmax, ymax) as in the XML: pixels from 1, both ends inclusive.
+        difficult: hard to recognise; VOC neither trains on these nor counts them.
+    """
+
+    class_name: str
+    box_xyxy: tuple[float, float, float, float]
+    difficult: bool
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """A picture file and the objects on it.
+
+    Attributes:
+        image_id: the file name without its ending, unique within a year.
+        image_path: the JPEG file.
+        size: (height, width) in pixels.
+        objects: what is on it, in the order of the XML; may be empty.
+    """
+
+    image_id: str
+    image_path: Path
+    size: tuple[int, int]
+    objects: tuple[ObjectAnnotation, ...]
+
+
+def parse_image_sets(text: str | None, default: str = "") -> tuple[tuple[str, str], ...]:
+    """Pairs (year folder, split) of a text such as `VOC2007:trainval,VOC2012:trainval`.
+
+    Args:
+        text: the image sets, separated by commas; `default` is used if None or empty.
+        default: the text that stands for an empty one.
+
+    Raises:
+        DatasetError: if a part is not of the form FOLDER:SPLIT.
+    """
+    text = text or default
+    pairs = []
+    for part in text.split(","):
+        year, colon, split = part.strip().partition(":")
+        if not (year and colon and split) or "/" in part or ":" in split:
+            raise DatasetError(
+                f"image sets must be given as FOLDER:SPLIT, separated by commas, such as "
+                f"VOC2007:trainval,VOC2012:trainval, not {text!r}"
+            )
+        pairs.append((year, split))
+    return tuple(pairs)
+
+
+def read_split(
+    voc_root: Path,
+    image_sets: str,
+    class_names: Sequence[str],
+    *,
+    need_images: bool = True,
+    skip_bad: bool = False,
+) -> list[AnnotatedImage]:
+    """The annotated pictures of one or more image sets, in the order of their lists.
+
+    Args:
+        voc_root: the folder that holds VOC2007 or VOC2012, or the folder that holds its
+            VOCdevkit.
+        image_sets: such as `VOC2012:train`; see `parse_image_sets`.
+        class_names: the classes that annotations may name.
+        need_images: check that the pictures are there and complete.
+        skip_bad: leave out pictures that are missing or damaged, or whose annotations are,
+            instead of raising; decodes every picture once to find them.
+
+    Raises:
+        DatasetError: if something is missing, damaged or not understood; names the file.
+    """
+    jobs = [
+        (voc_root_year, image_id)
+        for year, split in parse_image_sets(image_sets)
+        for voc_root_year in [_year_folder(Path(voc_root), year)]
+        for image_id in _read_image_set(voc_root_year, split)
+    ]
+    read = partial(
+        _read_or_report,
+        class_names=frozenset(class_names),
+        need_images=need_images,
+        skip_bad=skip_bad,
+    )
+    results = list(map_in_threads(read, jobs, "reading annotations"))
+    images = [result for result in results if isinstance(result, AnnotatedImage)]
+    problems = [result for result in results if isinstance(result, DatasetError)]
+    if problems:
+        logger.warning(
+            "left out %d of %d pictures of %s; the first: %s",
+            len(problems),
+            len(jobs),
+            image_sets,
+            problems[0],
+        )
+    if not images:
+        raise DatasetError(f"every picture of {image_sets} is damaged; the first: {problems[0]}")
+    return images
+
+
+def _read_or_report(
+    job: tuple[Path, str], class_names: frozenset[str], need_images: bool, skip_bad: bool
+) -> AnnotatedImage | DatasetError:
+    """One annotated picture; its problem instead of it if `skip_bad`."""
+    folder, image_id = job
+    try:
+        image = _read_annotation(folder, image_id, class_names)
+        if need_images:
+            check_picture(image.image_path, thorough=skip_bad)
+    except UnknownClassError:
+        raise
+    except DatasetError as error:
+        if not skip_bad:
+            raise
+        return error
+    return image
+
+
+def _year_folder(voc_root: Path, year: str) -> Path:
+    """The folder of one year below `voc_root` or `voc_root`/VOCdevkit."""
+    if not voc_root.is_dir():
+        raise DatasetError(f"no such folder: {voc_root}; give the folder that holds {year}")
+    for parent in (voc_root, voc_root / "VOCdevkit"):
+        if (parent / year).is_dir():
+            return parent / year
+    if (voc_root / "ImageSets").is_dir():
+        raise DatasetError(f"{voc_root} is the folder of a year itself; give {voc_root.parent}")
+    found = sorted(
+        folder.parent.name
+        for pattern in ("*/ImageSets", "VOCdevkit/*/ImageSets")
+        for folder in voc_root.glob(pattern)
+    )
+    raise DatasetError(
+        f"no {year} in {voc_root} or its VOCdevkit; "
+        + (f"it holds: {', '.join(found)}" if found else "give the folder that holds it")
+    )
+
+
+def _read_image_set(folder: Path, split: str) -> list[str]:
+    """The picture names that `ImageSets/Main/SPLIT.txt` lists."""
+    path = folder / "ImageSets" / "Main" / f"{split}.txt"
+    if not path.is_file():
+        names = sorted(file.stem for file in path.parent.glob("*.txt"))
+        # VOC has a list per class as well (cat_train.txt); the plain ones say more.
+        names = [name for name in names if "_" not in name] or names
+        raise DatasetError(
+            f"no image set {path}; available: {', '.join(names[:_LISTED]) or 'none'}"
+        )
+    image_ids = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    if not image_ids:
+        raise DatasetError(f"{path} lists no pictures; choose another split or fill it")
+    return image_ids
+
+
+def _read_annotation(folder: Path, image_id: str, class_names: frozenset[str]) -> AnnotatedImage:
+    """Parse and check one annotation file."""
+    path = folder / "Annotations" / f"{image_id}.xml"
+    try:
+        root = ET.parse(path).getroot()  # noqa: S314 - the user's own files
+        size = (_number(root, "size/height"), _number(root, "size/width"))
+        objects = tuple(_read_object(node) for node in root.iter("object"))
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"missing annotation {path}; restore it, or pass --skip-bad to go on without it"
+        ) from error
+    except (ET.ParseError, ValueError) as error:
+        raise DatasetError(
+            f"broken annotation {path}: {error}; correct it, or pass --skip-bad to go on without it"
+        ) from error
+    height, width = int(size[0]), int(size[1])
+    for item in objects:
+        _check_object(item, (height, width), path, class_names)
+    return AnnotatedImage(
+        image_id, folder / "JPEGImages" / f"{image_id}.jpg", (height, width), objects
+    )
+
+
+def _read_object(node: ET.Element) -> ObjectAnnotation:
+    """An `<object>` as it stands in the XML."""
+    xmin, ymin, xmax, ymax = (
+        _number(node, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")
+    )
+    return ObjectAnnotation(
+        class_name=_text(node, "name"),
+        box_xyxy=(xmin, ymin, xmax, ymax),
+        difficult=(node.findtext("difficult") or "0").strip() == "1",
+    )
+
+
+def _text(node: ET.Element, path: str) -> str:
+    """The text of a child, or a `ValueError` that names it."""
+    text = (node.findtext(path) or "").strip()
+    if not text:
+        raise ValueError(f"<{node.tag}> has no {path}")
+    return text
+
+
+def _number(node: ET.Element, path: str) -> float:
+    """The finite number in a child, or a `ValueError` that names it."""
+    text = _text(node, path)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{path} must be a number, not {text!r}")
+    return value
+
+
+def _check_object(
+    item: ObjectAnnotation, size: tuple[int, int], path: Path, class_names: frozenset[str]
+) -> None:
+    """Raise `DatasetError` for an unknown class or an impossible box."""
+    if item.class_name not in class_names:
+        raise UnknownClassError(
+            f"{path} has an object of class {item.class_name!r}, which is not configured; "
+            f"add it to class_names of the model, or correct the annotation"
+        )
+    xmin, ymin, xmax, ymax = item.box_xyxy
+    height, width = size
+    if xmax < xmin or ymax < ymin:
+        problem = "has no extent"
+    elif (
+        min(xmin, ymin) < 1 - _TOLERANCE_PX
+        or xmax > width + _TOLERANCE_PX
+        or ymax > height + _TOLERANCE_PX
+    ):
+        problem = f"lies outside the {width} x {height} picture"
+    else:
+        return
+    raise DatasetError(
+        f"{path}: the box ({xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}) of a {item.class_name} "
+        f"{problem}; correct it, or pass --skip-bad to go on without the picture"
+    )

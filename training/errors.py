@@ -1,0 +1,13 @@
+"""Errors of the training package."""
+
+from spyv4.errors import SPYv4Error
+
+
+class DatasetError(SPYv4Error):
+    """The training or evaluation pictures, or their annotations, are missing or damaged."""
+
+
+class NonFiniteLossError(SPYv4Error):
+    """The loss became infinite or not a number; training cannot go on from here."""
+
+    exit_code = 1
