@@ -32,7 +32,7 @@ class AugmentationConfig:
 
     Attributes:
         flip_probability: share of pictures that are mirrored, 0..1.
-        scale: range of the zoom relative to the plain stretch, > 0.
+        scale: range of the zoom relative to the plain stretch, drawn evenly, > 0.
         aspect: largest change of the aspect ratio either way, 0.25 for up to 5:4; >= 0.
         mosaic_probability: share of samples put together from four pictures, 0..1.
         mosaic_epochs: mosaics are made while epoch < this; None for every epoch.
@@ -183,7 +183,7 @@ class Augmenter:
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Draw on rows tile[0]:tile[1], columns tile[2]:tile[3]; the boxes that stay visible."""
-        zoom = math.exp(rng.uniform(math.log(scale[0]), math.log(scale[1])))
+        zoom = rng.uniform(scale[0], scale[1])
         widen = math.exp(0.5 * rng.uniform(-1, 1) * math.log1p(self._config.aspect))
         mirrored = rng.random() < self._config.flip_probability
         height, width = sample.image.shape[:2]

@@ -20,6 +20,7 @@ from training.data.voc import AnnotatedImage
 from training.errors import DatasetError
 
 _ORDER, _SAMPLE = 0, 1
+_ROUNDING = 1e-9
 
 
 class Batch(NamedTuple):
@@ -120,8 +121,8 @@ class TrainingLoader:
         self._repeats = (
             repeat_factors(labels, len(class_names), repeat_threshold) if labels else np.zeros(0)
         )
-        # A tiny tolerance, lest a sum of ones that rounding made 15.999.. lose a batch.
-        self._samples = int(self._repeats.sum() + 1e-6)
+        # The rounding errors of sums must not cost a picture.
+        self._samples = int(self._repeats.sum() + _ROUNDING)
         if self._samples < batch_size:
             raise DatasetError(
                 f"{len(images)} pictures do not fill one batch of {batch_size}; "
@@ -163,7 +164,9 @@ class TrainingLoader:
         """
         rng = np.random.default_rng((self._seed, epoch, _ORDER))
         shuffled = rng.permutation(len(self._repeats))
-        ends = np.floor(np.cumsum(self._repeats[shuffled]) + rng.random() + 1e-9).astype(np.int64)
+        ends = np.floor(np.cumsum(self._repeats[shuffled]) + rng.random() + _ROUNDING).astype(
+            np.int64
+        )
         counts = np.diff(ends, prepend=0)
         return rng.permutation(np.repeat(shuffled, counts))
 
