@@ -1,0 +1,75 @@
+"""The spike function and its multi-Gaussian surrogate gradient (reference section 2)."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spyv4.config import NeuronConfig
+
+
+def multi_gaussian(x: Tensor, gamma: float, h: float, sigma: float, scale: float) -> Tensor:
+    """Surrogate derivative of the spike with respect to the potential.
+
+    With N(x; m, s) the normal density:
+
+        gamma * [(1 + h) N(x; 0, sigma) - h N(x; sigma, scale sigma) - h N(x; -sigma, scale sigma)]
+
+    Args:
+        x: distance of the potential from the threshold, any shape.
+        gamma: overall height.
+        h: share of the side lobes.
+        sigma: width of the central lobe.
+        scale: width of the side lobes relative to the central one.
+
+    Returns:
+        The derivative, of the shape of `x`.
+    """
+    side = scale * sigma
+    centre = _normal_density(x, sigma)
+    lobes = _normal_density(x - sigma, side) + _normal_density(x + sigma, side)
+    return gamma * ((1 + h) * centre - h * lobes)
+
+
+def _normal_density(x: Tensor, sigma: float) -> Tensor:
+    return torch.exp(x * x * (-0.5 / sigma**2)) * (1 / (sigma * math.sqrt(2 * math.pi)))
+
+
+class _Spike(torch.autograd.Function):
+    """Heaviside step forward, multi-Gaussian backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gamma: float, h: float, sigma: float, scale: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.shape = (gamma, h, sigma, scale)
+        return (x > 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        return gradients[0] * multi_gaussian(x, *ctx.shape), None, None, None, None
+
+
+def spike(u: Tensor, threshold: float | Tensor, config: NeuronConfig) -> Tensor:
+    """1 where `u` is above `threshold`, else 0; differentiable through the surrogate.
+
+    Args:
+        u: membrane potential, any shape.
+        threshold: one number, or a tensor that broadcasts to `u`.
+        config: supplies the surrogate's shape.
+
+    Returns:
+        Spikes in {0, 1}, of the shape and dtype of `u`.
+    """
+    distance = u - threshold
+    if not torch.is_grad_enabled():
+        return (distance > 0).to(u.dtype)
+    spikes: Tensor = _Spike.apply(  # type: ignore[no-untyped-call]
+        distance,
+        config.surrogate_gamma,
+        config.surrogate_h,
+        config.surrogate_sigma,
+        config.surrogate_scale,
+    )
+    return spikes

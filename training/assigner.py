@@ -1,0 +1,78 @@
+"""Which cell and anchor is responsible for which object."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spyv4.ops.anchors import MAX_RATIO, Level
+
+
+class Assignment(NamedTuple):
+    """The positives of one head.
+
+    Attributes:
+        image: index in the batch, int64 [P].
+        anchor: index of the anchor within the head, int64 [P].
+        cells: (column, row), int64 [P, 2].
+        boxes_cxcywh: boxes of the objects in pixels of the network's image, [P, 4].
+        labels: classes of the objects, int64 [P].
+    """
+
+    image: Tensor
+    anchor: Tensor
+    cells: Tensor
+    boxes_cxcywh: Tensor
+    labels: Tensor
+
+
+def assign(targets: Tensor, levels: tuple[Level, ...]) -> list[Assignment]:
+    """Match objects with anchors by shape and with up to three cells by place.
+
+    An anchor takes an object whose sides differ from its own by a factor below 4; an object that
+    no anchor takes goes to the one of the closest shape. Beside the cell of the object's centre,
+    the two cells nearest to the centre are positive too, which the decoder can reach.
+
+    Args:
+        targets: (image, class, cx, cy, w, h), pixels of the network's image, [N, 6].
+        levels: the heads.
+
+    Returns:
+        One assignment a head.
+    """
+    anchors = torch.cat([level.anchors for level in levels])
+    ratio = targets[:, None, 4:] / anchors
+    worst = torch.maximum(ratio, 1 / ratio).amax(-1)
+    matched = worst < MAX_RATIO * 0.95
+    if len(targets):
+        matched[torch.arange(len(targets)), worst.argmin(1)] = True
+    assignments = []
+    for level, columns in zip(
+        levels, matched.split([len(level.anchors) for level in levels], dim=1), strict=True
+    ):
+        rows, anchor = torch.nonzero(columns, as_tuple=True)
+        assignments.append(_spread(targets[rows], anchor, level))
+    return assignments
+
+
+def _spread(objects: Tensor, anchor: Tensor, level: Level) -> Assignment:
+    """The centre cell and its two nearest neighbours, where they are in the picture."""
+    height, width = level.raw.shape[2:4]
+    limits = torch.tensor([width, height], device=objects.device)
+    place = objects[:, 2:4] / level.stride
+    centre = place.floor()
+    step = torch.where(place - centre < 0.5, -1.0, 1.0)
+    zero = torch.zeros_like(step[:, 0])
+    cells = torch.cat(
+        (
+            centre,
+            centre + torch.stack((step[:, 0], zero), dim=1),
+            centre + torch.stack((zero, step[:, 1]), dim=1),
+        )
+    ).long()
+    objects, anchor = objects.repeat(3, 1), anchor.repeat(3)
+    inside = ((cells >= 0) & (cells < limits)).all(1)
+    objects = objects[inside]
+    return Assignment(
+        objects[:, 0].long(), anchor[inside], cells[inside], objects[:, 2:], objects[:, 1].long()
+    )

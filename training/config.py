@@ -1,0 +1,95 @@
+"""Configuration of a training run; defaults are the paper's recipe (reference section 4)."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from spyv4.config import check_image_size, check_reads, require
+
+
+@dataclass(frozen=True)
+class FPTTConfig:
+    """Forward Propagation Through Time (reference section 3).
+
+    Attributes:
+        alpha: strength of the pull towards the running mean, >= 0; 0 turns it off.
+        beta: rate of the running mean, in (0, 1].
+        updates: how many of the reads of a picture update the parameters (FPTT-K), spread evenly
+            and always including the last one; 0 for all.
+        gradient_clip: largest norm of the gradient; 0 for no limit.
+        adopt_running_mean: whether W <- Wbar at the end of every epoch.
+    """
+
+    alpha: float = 0.1
+    beta: float = 0.5
+    updates: int = 0
+    gradient_clip: float = 1.0
+    adopt_running_mean: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.alpha >= 0, f"fptt.alpha must be at least 0, not {self.alpha}")
+        require(0 < self.beta <= 1, f"fptt.beta must be in (0, 1], not {self.beta}")
+        require(self.updates >= 0, f"fptt.updates must be at least 0, not {self.updates}")
+        require(
+            self.gradient_clip >= 0,
+            f"fptt.gradient_clip must be at least 0, not {self.gradient_clip}",
+        )
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the YOLOv4 loss.
+
+    Attributes:
+        box_weight: of the CIoU term, >= 0.
+        objectness_weight: of the objectness term, >= 0.
+        class_weight: of the class term, >= 0.
+        p5_balance: of the coarse head's objectness, >= 0.
+        p4_balance: of the fine head's objectness, >= 0.
+        label_smoothing: share of a label given to all classes alike, 0..1.
+        objectness_iou_share: how far the objectness goal of a positive follows its IoU, 0..1.
+    """
+
+    box_weight: float = 1.0
+    objectness_weight: float = 7.0
+    class_weight: float = 3.0
+    p5_balance: float = 0.5
+    p4_balance: float = 1.0
+    label_smoothing: float = 0.01
+    objectness_iou_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("box_weight", "objectness_weight", "class_weight", "p5_balance", "p4_balance"):
+            require(getattr(self, name) >= 0, f"loss.{name} must be at least 0")
+        for name in ("label_smoothing", "objectness_iou_share"):
+            require(0 <= getattr(self, name) <= 1, f"loss.{name} must be in 0..1")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser and its learning rate.
+
+    Attributes:
+        name: the paper's Adagrad, or another.
+        learning_rate: peak, > 0.
+        weight_decay: >= 0; decoupled for adamw.
+        schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end.
+        final_share: 0..1.
+        warmup_steps: batches over which the rate rises from 0.
+        ema_decay: decay a batch of the exponential average of the parameters that is evaluated
+            and saved; 0 for none.
+    """
+
+    name: Literal["adagrad", "adamw", "sgd"] = "adagrad"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    final_share: float = 0.01
+    warmup_steps: int = 0
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, "optimizer.learning_rate must be greater than 0")
+        require(self.weight_decay >= 0, "optimizer.weight_decay must be at least 0")
+        require(0 <= self.final_share <= 1, "optimizer.final_share must be in 0..1")
+        require(self.warmup_steps >= 0, "optimizer.warmup_steps must be at least 0")
+        require(0 <= self.ema_decay < 1, "optimizer.ema_decay must be in [0, 1)")
