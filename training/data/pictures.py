@@ -2,8 +2,9 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,56 +20,66 @@ Picture = NDArray[np.uint8]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _TAIL_BYTES = 64
 
 
-def decode_rgb(path: Path) -> Picture:
+def decode_rgb(path: Path, size: tuple[int, int]) -> Picture:
     """The picture in `path` as uint8 [height, width, 3] RGB, as stored (no EXIF rotation).
 
     Pillow decodes, since it refuses a truncated file where OpenCV fills up with grey.
 
+    Args:
+        path: the file.
+        size: the (height, width) in pixels that its annotation states.
+
     Raises:
-        DatasetError: if the file is missing, truncated or not a picture.
+        DatasetError: if the file is missing, truncated, not a picture or of another size.
     """
+    with _opened(path, size) as image:
+        return np.array(image.convert("RGB"))
+
+
+def check_picture(path: Path, size: tuple[int, int], *, thorough: bool = False) -> None:
+    """Raise `DatasetError` if `decode_rgb` would.
+
+    The cheap check looks at both ends of the file, and decodes only what does not end like a
+    JPEG; `thorough` decodes every file.
+    """
+    with _opened(path, size) as image:
+        if thorough or not _ends_like_jpeg(path):
+            image.load()
+
+
+@contextmanager
+def _opened(path: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
+    """The picture file, not decoded yet; turns what goes wrong into `DatasetError`."""
     try:
         with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
+            if image.size != size[::-1]:
+                raise DatasetError(
+                    f"{path} has {image.width} x {image.height} pixels, but its annotation says "
+                    f"{size[1]} x {size[0]}; correct its <size>, or pass --skip-bad to go on "
+                    f"without the picture"
+                )
+            yield image
     except FileNotFoundError as error:
-        raise DatasetError(f"missing picture {path}; restore it, or pass --skip-bad") from error
+        raise DatasetError(
+            f"missing picture {path}; restore it, or pass --skip-bad to go on without it"
+        ) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise _damaged(path) from error
+        raise DatasetError(
+            f"damaged or truncated picture {path}; replace it, or pass --skip-bad to go on "
+            f"without it"
+        ) from error
 
 
-def check_picture(path: Path, *, thorough: bool = False) -> None:
-    """Raise `DatasetError` if `path` is missing or damaged.
-
-    The cheap check reads both ends of the file and decodes only what does not end like a JPEG;
-    `thorough` decodes every file.
-    """
-    if not thorough and _looks_complete(path):
-        return
-    decode_rgb(path)
-
-
-def _looks_complete(path: Path) -> bool:
-    """Whether the file starts and ends as a complete JPEG does."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_JPEG_START))
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            tail = file.read()
-    except OSError:
-        return False
-    return start == _JPEG_START and tail.rstrip(b"\0").endswith(_JPEG_END)
-
-
-def _damaged(path: Path) -> DatasetError:
-    return DatasetError(
-        f"damaged or truncated picture {path}; replace it, or pass --skip-bad to go on without it"
-    )
+def _ends_like_jpeg(path: Path) -> bool:
+    """Whether the file ends as a complete JPEG does, but for padding."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL_BYTES))
+        return file.read().rstrip(b"\0").endswith(_JPEG_END)
 
 
 def map_in_threads(function: Callable[[T], R], items: Sequence[T], description: str) -> Iterable[R]:
@@ -135,13 +146,8 @@ class PictureCache:
 
     def _decode(self, index: int) -> Picture:
         """Read picture `index` from its file and shrink it if it is large."""
-        picture = decode_rgb(self._paths[index])
         size = self._sizes[index]
-        if picture.shape[:2] != size:
-            raise DatasetError(
-                f"{self._paths[index]} has {picture.shape[1]} x {picture.shape[0]} pixels, but its "
-                f"annotation says {size[1]} x {size[0]}; correct the <size> in its XML"
-            )
+        picture = decode_rgb(self._paths[index], size)
         height, width = self._kept_size(size)
         if (height, width) == size:
             return picture

@@ -134,7 +134,7 @@ def _read_or_report(
     try:
         image = _read_annotation(folder, image_id, class_names)
         if need_images:
-            check_picture(image.image_path, thorough=skip_bad)
+            check_picture(image.image_path, image.size, thorough=skip_bad)
     except UnknownClassError:
         raise
     except DatasetError as error:

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.voc_tree import Scene, Thing, write_voc_tree
+from training.data.pictures import PictureCache, check_picture, decode_rgb
+from training.errors import DatasetError
+
+SIZE = (90, 120)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    scenes = [Scene(SIZE, (Thing("cat", (1 + 10 * i, 1, 60, 40)),)) for i in range(3)]
+    return sorted(write_voc_tree(tmp_path, scenes).glob("JPEGImages/*.jpg"))
+
+
+def test_decodes_rgb(paths: list[Path]) -> None:
+    picture = decode_rgb(paths[0], SIZE)
+    assert picture.shape == (*SIZE, 3)
+    assert picture.dtype == np.uint8
+    assert picture[10, 10].tolist() == pytest.approx([255, 0, 0], abs=8)
+
+
+def test_grey_and_rotated_pictures_come_as_stored(tmp_path: Path) -> None:
+    path = tmp_path / "grey.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    Image.new("L", (40, 20), 77).save(path, exif=exif)
+    assert np.array_equal(decode_rgb(path, (20, 40)), np.full((20, 40, 3), 77))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.995])
+def test_truncation_is_found(paths: list[Path], share: float) -> None:
+    data = paths[0].read_bytes()
+    paths[0].write_bytes(data[: int(len(data) * share)])
+    for attempt in (decode_rgb, check_picture):
+        with pytest.raises(DatasetError, match=r"truncated picture .*000000\.jpg.*--skip-bad"):
+            attempt(paths[0], SIZE)
+
+
+def test_padding_after_the_end_is_no_damage(paths: list[Path]) -> None:
+    for padding in (b"\0" * 20, b"camera remarks" * 10):
+        paths[1].write_bytes(paths[0].read_bytes() + padding)
+        check_picture(paths[1], SIZE)
+
+
+def test_damage_between_intact_ends_is_found_when_thorough(paths: list[Path]) -> None:
+    data = paths[0].read_bytes()
+    paths[0].write_bytes(data[:200] + bytes(len(data) - 202) + data[-2:])
+    check_picture(paths[0], SIZE)
+    with pytest.raises(DatasetError, match="damaged"):
+        check_picture(paths[0], SIZE, thorough=True)
+
+
+def test_cache_keeps_what_fits_and_decodes_the_rest(paths: list[Path]) -> None:
+    one = 3 * SIZE[0] * SIZE[1]
+    cache = PictureCache(paths, [SIZE] * 3, 512, 2 * one + 5)
+    assert cache.cached == 2
+    expected = [decode_rgb(path, SIZE) for path in paths]
+    cache.fill()
+    cache.fill()
+    assert all(np.array_equal(cache[i], expected[i]) for i in range(3))
+    assert cache[1] is cache[1]
+    assert cache[2] is not cache[2]
+
+
+def test_large_pictures_are_shrunk(paths: list[Path]) -> None:
+    cache = PictureCache(paths, [SIZE] * 3, 60, 2**20)
+    cache.fill()
+    assert cache[0].shape == (45, 60, 3)
+    averaged = decode_rgb(paths[0], SIZE).reshape(45, 2, 60, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(cache[0], averaged, atol=1)
+
+
+def test_size_must_agree_with_the_annotation(paths: list[Path]) -> None:
+    cache = PictureCache(paths, [(120, 90)] * 3, 512, 2**20)
+    with pytest.raises(DatasetError, match=r"000000\.jpg has 120 x 90 pixels, .* says 90 x 120"):
+        cache.fill()
