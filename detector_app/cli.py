@@ -1,0 +1,253 @@
+"""The commands `spyv4-detect`, `spyv4-webcam` and `spyv4-serve`."""
+
+import argparse
+import json
+import socket
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any, get_args
+
+import cv2
+import uvicorn
+from spyv4.preprocess import read_image
+
+from detector_app.annotate import draw_boxes
+from detector_app.pipeline import Pipeline, ReadOptions
+from detector_app.server import create_app, load_detector
+from detector_app.settings import RuntimeName, Settings, load_settings
+from detector_app.sources import IMAGE_SUFFIXES
+from detector_app.window import has_gui, watch
+from spyv4 import Detector
+from spyv4.commandline import EXIT_OK, EXIT_USAGE, build_parser, run_command
+from spyv4.errors import ArgumentError, ImageError
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", metavar="NAME|FILE", help="model; the shipped one otherwise")
+    parser.add_argument(
+        "--runtime", choices=get_args(RuntimeName), help="how the network is run (default: auto)"
+    )
+    parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
+
+
+def _add_server_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: 8000)")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    names = ("host", "port", "source", "weights", "runtime", "reads")
+    return load_settings({name: getattr(arguments, name, None) for name in names})
+
+
+# --- spyv4-detect ---------------------------------------------------------------------------
+
+
+def detect_command(argv: list[str] | None = None) -> int:
+    """`spyv4-detect`: find things in pictures."""
+    parser = build_parser(
+        "spyv4-detect",
+        "Find things in pictures; write annotated copies and JSON.",
+        "spyv4-detect photos/ holiday.jpg --output found --json found/boxes.json",
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="pictures or folders")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for annotated copies (default: detected)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all boxes to FILE")
+    parser.add_argument("--score-threshold", type=float, default=0.5, metavar="S", help="0..1")
+    parser.add_argument("--iou-threshold", type=float, default=0.3, metavar="I", help="0..1")
+    parser.add_argument("--compile", action="store_true", help="compile the network first (torch)")
+    _add_model_options(parser)
+    return run_command(parser, _detect, argv)
+
+
+def _detect(arguments: argparse.Namespace) -> int:
+    pictures, problems = _pictures(arguments.paths)
+    output = arguments.output or Path("detected")
+    targets = _targets(pictures, output)
+    if arguments.json is not None and arguments.json.resolve() in {p.resolve() for p in pictures}:
+        raise ArgumentError(f"--json {arguments.json} would overwrite a picture; name another file")
+    detector = Detector.load(
+        arguments.weights, runtime=arguments.runtime or "auto", compile=arguments.compile
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {}
+    for picture, target in zip(pictures, targets, strict=True):
+        try:
+            image = read_image(picture)
+        except (ImageError, OSError) as error:
+            problems.append(str(error))
+            continue
+        result = detector.detect(
+            image,
+            reads=arguments.reads or detector.config.reads,
+            score_threshold=arguments.score_threshold,
+            iou_threshold=arguments.iou_threshold,
+        )
+        found[str(picture)] = result.to_list()
+        _write_picture(target, draw_boxes(image, result))
+        summary = ", ".join(
+            f"{n} {s:.2f}" for n, s in zip(result.names, result.scores, strict=True)
+        )
+        print(f"{picture} -> {target}: {summary or 'nothing'}")
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    for problem in problems:
+        print(f"spyv4-detect: error: {problem}", file=sys.stderr)
+    return EXIT_USAGE if problems else EXIT_OK
+
+
+def _pictures(paths: list[Path]) -> tuple[list[Path], list[str]]:
+    """The pictures that `paths` name, folders opened, and what is wrong with the others."""
+    pictures: list[Path] = []
+    problems: list[str] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            pictures += inside
+            if not inside:
+                problems.append(f"{path} holds no pictures")
+        elif path.exists():
+            pictures.append(path)
+        else:
+            problems.append(f"{path} does not exist; check the name")
+    return list(dict.fromkeys(pictures)), problems
+
+
+def _targets(pictures: list[Path], output: Path) -> list[Path]:
+    """Where the annotated copies go: no two in one place, and none over an input."""
+    inputs = {picture.resolve() for picture in pictures}
+    targets: list[Path] = []
+    for picture in pictures:
+        target, number = output / f"{picture.stem}.png", 1
+        while target in targets or target.resolve() in inputs:
+            number += 1
+            target = output / f"{picture.stem}-{number}.png"
+        targets.append(target)
+    return targets
+
+
+def _write_picture(path: Path, image: Any) -> None:
+    _, data = cv2.imencode(path.suffix, image)
+    path.write_bytes(data.tobytes())
+
+
+# --- spyv4-serve and spyv4-webcam -----------------------------------------------------------
+
+
+def serve_command(argv: list[str] | None = None) -> int:
+    """`spyv4-serve`: the HTTP server."""
+    parser = build_parser(
+        "spyv4-serve",
+        "Serve POST /detect, the live page, and the API described at /docs.",
+        "spyv4-serve --source demo --port 8000",
+    )
+    parser.add_argument(
+        "--source", metavar="SOURCE", help="camera number, file, folder, rtsp://..., demo or none"
+    )
+    _add_server_options(parser)
+    _add_model_options(parser)
+    return run_command(parser, lambda arguments: _serve(_settings(arguments)), argv)
+
+
+def webcam_command(argv: list[str] | None = None) -> int:
+    """`spyv4-webcam`: the live view."""
+    parser = build_parser(
+        "spyv4-webcam",
+        "Watch a camera, clip, folder, stream or the demo with boxes and spikes.",
+        "spyv4-webcam --source demo --reads 8",
+    )
+    parser.add_argument(
+        "--source",
+        default="0",
+        metavar="SOURCE",
+        help="camera number, file, folder, pattern, rtsp://... or demo (default: 0)",
+    )
+    parser.add_argument(
+        "--view",
+        choices=("auto", "window", "browser"),
+        default="auto",
+        help="auto: a window where OpenCV can open one, the browser otherwise",
+    )
+    parser.add_argument("--open", action="store_true", help="also open the browser")
+    _add_server_options(parser)
+    _add_model_options(parser)
+    return run_command(parser, _webcam, argv)
+
+
+def _webcam(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if arguments.view == "browser" or not has_gui():
+        if arguments.view == "window":
+            raise ArgumentError(
+                "this OpenCV cannot open a window here (no display, or a headless build); "
+                "use --view browser"
+            )
+        return _serve(settings, open_browser=arguments.open, must_open=True)
+    source = settings.open_source(loop=False)
+    detector = load_detector(settings)
+    pipeline = Pipeline(detector, source, ReadOptions(settings.reads or detector.config.reads))
+    pipeline.start()
+    try:
+        watch(pipeline)
+    finally:
+        pipeline.stop()
+        cv2.destroyAllWindows()
+    counts = pipeline.capture.counts
+    print(f"{counts.captured} frames: {counts.consumed} shown, {counts.dropped} skipped")
+    return EXIT_OK
+
+
+def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = False) -> int:
+    """Run the server until it is interrupted.
+
+    Args:
+        settings: what to serve.
+        open_browser: open the page.
+        must_open: fail where the source cannot be opened, instead of serving without it.
+    """
+    with listen(settings.host, settings.port) as listener:
+        source = settings.open_source()
+        if must_open and source is not None:
+            source.open()
+            source.close()
+        app = create_app(settings, load_detector(settings))
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+        url = f"http://{host}:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            ws_max_size=settings.max_body_bytes,
+            limit_concurrency=256,
+            timeout_graceful_shutdown=3,
+        )
+        print(f"SPYv4 is at {url} (API: {url}/docs). Ctrl-C ends it.", flush=True)
+        if open_browser:
+            webbrowser.open(url)
+        uvicorn.Server(config).run(sockets=[listener])
+    return EXIT_OK
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a taken port is known before the model is loaded.
+
+    Raises:
+        ArgumentError: where the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        reason = (error.strerror or "unknown reason").lower()
+        raise ArgumentError(
+            f"cannot listen on {host} port {port}: {reason}; "
+            "end the other server or choose another --port"
+        ) from None
+    return listener

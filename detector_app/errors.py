@@ -1,0 +1,39 @@
+"""Errors of the app; the command line turns them into exit codes, the server into statuses."""
+
+from typing import ClassVar
+
+from spyv4.errors import SPYv4Error
+
+
+class SourceError(SPYv4Error):
+    """A camera, file or stream is not there or cannot be opened."""
+
+
+class SourceLostError(SourceError):
+    """A camera or stream that was running stopped delivering pictures."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class PipelineBusyError(SPYv4Error):
+    """The queue of pictures that wait for the detector is full; try again in a moment."""
+
+
+class PipelineStateError(SPYv4Error):
+    """A command is not legal in the state that the pipeline is in."""
+
+
+class PipelineFailedError(SPYv4Error):
+    """The inference thread broke down; the log says why."""
+
+
+class PayloadTooLargeError(SPYv4Error):
+    """A request or a picture is larger than the server takes."""
+
+
+class NotAnImageError(SPYv4Error):
+    """What was sent is not a picture that can be read."""
+
+
+class BadRequestError(SPYv4Error):
+    """A request lacks its picture or is malformed."""

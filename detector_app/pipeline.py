@@ -1,0 +1,423 @@
+"""The inference thread: it alone uses the detector; everything else hands it pictures.
+
+Live frames come from the capture thread's slot and are read only while somebody watches. Uploaded
+pictures wait in a bounded queue and go first: one is served before every read of a live frame.
+"""
+
+import enum
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector_app.capture import Capture, Frame
+from detector_app.errors import (
+    PipelineBusyError,
+    PipelineFailedError,
+    PipelineStateError,
+    SourceLostError,
+)
+from detector_app.sources import Source
+from detector_app.telemetry import LatencyWindow, RateMeter
+from spyv4 import Detections, Detector
+from spyv4.errors import SPYv4Error
+
+logger = logging.getLogger(__name__)
+FAILED = "the detector failed; start the server again"
+SILENCE_S = 10.0
+"""A running source that delivers nothing for so long counts as lost."""
+
+
+class State(enum.Enum):
+    """What the pipeline is doing."""
+
+    IDLE = "idle"  # nobody watches, or there is no source
+    RUNNING = "running"  # the source is captured and its frames are read
+    ERROR = "error"  # the source was lost; uploads still work
+    STOPPED = "stopped"  # before start() and after stop()
+
+
+LEGAL: Mapping[str, frozenset[State]] = {
+    "submit": frozenset({State.IDLE, State.RUNNING, State.ERROR}),
+    "select": frozenset({State.IDLE, State.RUNNING, State.ERROR}),
+    "retry": frozenset({State.ERROR}),
+    "snapshot": frozenset({State.RUNNING}),
+}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a picture is looked at."""
+
+    reads: int = 4
+    score_threshold: float = 0.5
+    iou_threshold: float = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """The boxes of one live frame after one read.
+
+    Attributes:
+        frame: the picture.
+        detections: boxes, firing rates and rasters after this read.
+        reads: how many reads this frame gets in all.
+        latency_ms: from the frame's capture until now.
+    """
+
+    frame: Frame
+    detections: Detections
+    reads: int
+    latency_ms: float
+
+    @property
+    def final(self) -> bool:
+        """Whether this is the frame's last read."""
+        return self.detections.reads >= self.reads
+
+
+class Mailbox:
+    """What a viewer has yet to see: the reads of the newest frame, never of two."""
+
+    def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
+        self._updates: deque[Update] = deque()
+        self._arrived = threading.Condition()
+        self._notify = notify
+
+    def put(self, update: Update) -> None:
+        """Add a read; reads of an older frame that were not seen are dropped."""
+        with self._arrived:
+            if self._updates and self._updates[0].frame is not update.frame:
+                self._updates.clear()
+            self._updates.append(update)
+            self._arrived.notify_all()
+        self._notify()
+
+    @property
+    def frame_id(self) -> int | None:
+        """Number of the frame whose reads wait, None where there are none."""
+        with self._arrived:
+            return self._updates[0].frame.id if self._updates else None
+
+    def drain(self, timeout_s: float = 0.0) -> list[Update]:
+        """All reads that wait, after waiting at most `timeout_s` for the first."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: bool(self._updates), timeout_s)
+            updates = list(self._updates)
+            self._updates.clear()
+        return updates
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A picture that somebody sent and waits for."""
+
+    image_bgr: NDArray[np.uint8]
+    options: ReadOptions
+    on_read: Callable[[Detections], None] | None
+    rasters: bool
+    result: "Future[Detections]"
+    submitted_at: float
+
+
+class Pipeline:
+    """Owns a detector, its inference thread and the capture thread.
+
+    Args:
+        detector: from now on used by the inference thread alone.
+        source: what viewers watch, or None.
+        options: how live frames are looked at; replace it at any time.
+        queue_size: how many pictures may wait.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        source: Source | None = None,
+        options: ReadOptions | None = None,
+        queue_size: int = 8,
+    ) -> None:
+        self.detector = detector
+        self.options = options or ReadOptions(reads=detector.config.reads)
+        self.queue_size = queue_size
+        self.frame_rate, self.job_rate = RateMeter(), RateMeter()
+        self.live_latency, self.job_latency = LatencyWindow(), LatencyWindow()
+        self.latest: Update | None = None
+        self._source = source
+        self._wake = threading.Condition()
+        self._jobs: deque[Job] = deque()
+        self._viewers: set[Mailbox] = set()
+        self._started = self._stopping = self._failed = self._reading = False
+        self._capture = Capture(self._notify)
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+
+    @property
+    def capture(self) -> Capture:
+        """The capture thread, for its counters."""
+        return self._capture
+
+    @property
+    def source(self) -> Source | None:
+        """What viewers watch."""
+        return self._source
+
+    @property
+    def state(self) -> State:
+        """What the pipeline is doing."""
+        if not self._started or self._stopping:
+            return State.STOPPED
+        if self._failed or self._capture.error is not None:
+            return State.ERROR
+        watched = self._viewers and self._source is not None and not self._capture.ended
+        return State.RUNNING if watched else State.IDLE
+
+    @property
+    def error(self) -> SPYv4Error | None:
+        """Why the state is ERROR, or None."""
+        if self._failed:
+            return PipelineFailedError(FAILED)
+        return self._capture.error
+
+    @property
+    def finished(self) -> bool:
+        """Whether the source came to its end and its last frame was read."""
+        return self._capture.ended and not self._capture.pending and not self._reading
+
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait in the queue."""
+        return len(self._jobs)
+
+    @property
+    def viewers(self) -> int:
+        """How many watch."""
+        return len(self._viewers)
+
+    def start(self) -> None:
+        """Start both threads, and look once whether the source is there."""
+        self._started = True
+        self._capture.start()
+        self._capture.select(self._source)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End both threads and refuse what waits; may be called any number of times."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        self._refuse_waiting(PipelineStateError("the detector is shutting down"))
+        self._capture.stop(timeout_s)
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def submit(
+        self,
+        image_bgr: NDArray[np.uint8],
+        options: ReadOptions,
+        on_read: Callable[[Detections], None] | None = None,
+        *,
+        rasters: bool = False,
+    ) -> "Future[Detections]":
+        """Queue a picture; never blocks.
+
+        Args:
+            image_bgr: uint8 [H, W, 3].
+            options: how to look at it.
+            on_read: called in the inference thread after every read; must be quick.
+            rasters: also sample the spikes of every layer.
+
+        Returns:
+            What will hold the detections after the last read.
+
+        Raises:
+            PipelineBusyError: where `queue_size` pictures wait already.
+            PipelineStateError: where the pipeline does not run.
+            PipelineFailedError: where the inference thread broke down.
+        """
+        self.require("submit")
+        if self._failed:
+            raise PipelineFailedError(FAILED)
+        result: Future[Detections] = Future()
+        job = Job(image_bgr, options, on_read, rasters, result, time.monotonic())
+        with self._wake:
+            if len(self._jobs) >= self.queue_size:
+                raise PipelineBusyError(
+                    f"{self.queue_size} pictures wait already; send this one again in a second"
+                )
+            self._jobs.append(job)
+            self._wake.notify_all()
+        return result
+
+    def watch(self, mailbox: Mailbox) -> None:
+        """Deliver live reads to `mailbox` from now on; the first viewer starts the source."""
+        with self._wake:
+            self._viewers.add(mailbox)
+            if len(self._viewers) == 1 and self._capture.error is None:
+                self._capture.select(self._source)
+
+    def unwatch(self, mailbox: Mailbox) -> None:
+        """End `watch`; without viewers the source is closed."""
+        with self._wake:
+            if mailbox not in self._viewers:
+                return
+            self._viewers.discard(mailbox)
+            if not self._viewers and self._capture.error is None:
+                self._capture.select(None)
+
+    def select(self, source: Source | None) -> None:
+        """Watch another source."""
+        self.require("select")
+        with self._wake:
+            self._source = source
+            self._capture.select(source)
+
+    def retry(self) -> None:
+        """Open the lost source again."""
+        self.require("retry")
+        self._capture.select(self._source)
+
+    def require(self, command: str) -> None:
+        """Raise `PipelineStateError` where `command` is not legal now."""
+        state = self.state
+        if state not in LEGAL[command]:
+            legal = ", ".join(sorted(legal.value for legal in LEGAL[command]))
+            raise PipelineStateError(
+                f"{command} is not possible while the detector is {state.value}, only: {legal}"
+            )
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters, rates and latencies, ready for JSON."""
+        counts = self._capture.counts
+        return {
+            "state": self.state.value,
+            "source": self._source.name if self._source is not None else None,
+            "error": str(self.error) if self.error is not None else None,
+            "viewers": self.viewers,
+            "frames": {
+                "captured": counts.captured,
+                "consumed": counts.consumed,
+                "dropped": counts.dropped,
+                "pending": counts.pending,
+            },
+            "per_second": {
+                "capture": round(self._capture.capture_rate.per_s, 2),
+                "inference": round(self.frame_rate.per_s, 2),
+                "drop": round(self._capture.drop_rate.per_s, 2),
+                "detect": round(self.job_rate.per_s, 2),
+            },
+            "latency_ms": {
+                "live": self.live_latency.percentiles(),
+                "detect": self.job_latency.percentiles(),
+            },
+            "queue": {"waiting": self.waiting, "size": self.queue_size},
+        }
+
+    def _refuse_waiting(self, error: SPYv4Error) -> None:
+        """Hand `error` to everybody who waits in the queue."""
+        with self._wake:
+            waiting = list(self._jobs)
+            self._jobs.clear()
+        for job in waiting:
+            if job.result.set_running_or_notify_cancel():
+                job.result.set_exception(error)
+
+    def _notify(self) -> None:
+        with self._wake:
+            self._wake.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                with self._wake:
+                    self._wake.wait_for(self._has_work, timeout=1.0)
+                self._serve_job()
+                self._serve_live()
+        except Exception:
+            logger.exception("the inference thread failed")
+            self._failed = True
+            self._refuse_waiting(PipelineFailedError(FAILED))
+
+    def _has_work(self) -> bool:
+        return self._stopping or bool(self._jobs) or self._capture.pending
+
+    def _serve_job(self) -> None:
+        """Run the picture that waits longest, if any."""
+        with self._wake:
+            job = self._jobs.popleft() if self._jobs else None
+        if job is None or not job.result.set_running_or_notify_cancel():
+            return
+        try:
+            job.result.set_result(self._detect(job))
+        except Exception as error:  # noqa: BLE001 - belongs to whoever waits for the result
+            job.result.set_exception(error)
+        self.job_rate.tick()
+        self.job_latency.add(1000 * (time.monotonic() - job.submitted_at))
+
+    def _detect(self, job: Job) -> Detections:
+        options: dict[str, Any] = {
+            "reads": job.options.reads,
+            "score_threshold": job.options.score_threshold,
+            "iou_threshold": job.options.iou_threshold,
+            "activity": True,
+            "raster_layers": self._raster_layers if job.rasters else (),
+        }
+        if job.on_read is None:
+            return self.detector.detect(job.image_bgr, **options)
+        for detections in self.detector.reads(job.image_bgr, **options):
+            job.on_read(detections)
+        return detections
+
+    @property
+    def _raster_layers(self) -> Sequence[str]:
+        return self.detector.layer_names
+
+    def _serve_live(self) -> None:
+        """Read the newest frame, if there is one and somebody watches."""
+        self._reading = True
+        frame = self._capture.take()
+        self._reading = frame is not None
+        if frame is None:
+            source = self._source
+            silent = self.state is State.RUNNING and self._capture.silent_s > SILENCE_S
+            if silent and source is not None:
+                self._capture.fail(
+                    SourceLostError(
+                        f"{source.name} delivered no picture for {SILENCE_S:.0f} seconds; "
+                        "check its connection and start again"
+                    )
+                )
+            return
+        if not self._viewers:
+            self._reading = False
+            self._capture.select(None)
+            return
+        self._read_live(frame)
+        self._reading = False
+
+    def _read_live(self, frame: Frame) -> None:
+        options = self.options
+        for detections in self.detector.reads(
+            frame.image_bgr,
+            reads=options.reads,
+            score_threshold=options.score_threshold,
+            iou_threshold=options.iou_threshold,
+            activity=True,
+            raster_layers=self._raster_layers,
+        ):
+            latency_ms = 1000 * (time.monotonic() - frame.captured_at)
+            update = Update(frame, detections, options.reads, latency_ms)
+            self.latest = update
+            for mailbox in tuple(self._viewers):
+                mailbox.put(update)
+            self._serve_job()
+            if self._stopping:
+                return
+        self.frame_rate.tick()
+        self.live_latency.add(latency_ms)

@@ -1,0 +1,128 @@
+"""What the server says over HTTP, and how what it is asked is checked."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from detector_app.pipeline import ReadOptions
+from spyv4 import Detections
+from spyv4.config import MAX_READS
+
+
+class DetectParameters(BaseModel):
+    """How to look at a picture."""
+
+    reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 4
+    score_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
+    per_read: bool = False
+
+    @property
+    def options(self) -> ReadOptions:
+        """The same without `per_read`."""
+        return ReadOptions(self.reads, self.score_threshold, self.iou_threshold)
+
+
+class Box(BaseModel):
+    """One thing that was found."""
+
+    class_name: str = Field(alias="class", description="name of the class")
+    class_id: int = Field(description="index of the class")
+    score: float = Field(description="0..1")
+    box: tuple[float, float, float, float] = Field(
+        description="left, top, right, bottom in pixels of the sent picture"
+    )
+
+
+class ReadResult(BaseModel):
+    """The boxes after one read."""
+
+    read: int
+    detections: list[Box]
+    firing_rates: dict[str, float] = Field(
+        description="share of neurons that spiked at this read, by layer, shallow to deep"
+    )
+
+
+class DetectResponse(BaseModel):
+    """The boxes after the last read."""
+
+    width: int = Field(description="of the sent picture, in pixels")
+    height: int
+    reads: int
+    detections: list[Box]
+    firing_rates: dict[str, float]
+    timings_ms: dict[str, float] = Field(
+        description="preprocess, network and decode; waiting in the queue; total in the server"
+    )
+    per_read: list[ReadResult] | None = Field(description="every read, where asked for")
+
+
+class LiveResponse(ReadResult):
+    """The newest result of the live source."""
+
+    frame: int
+    latency_ms: float
+
+
+class SourceRequest(BaseModel):
+    """Which of the server's sources to watch."""
+
+    name: str
+
+
+class ErrorResponse(BaseModel):
+    """What is wrong and what to do, in one line."""
+
+    detail: str
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    state: str = Field(description="idle, running, error or stopped")
+    error: str | None = Field(description="why the source was lost")
+    source: str | None
+    version: str
+    model: str
+    runtime: str
+    uptime_s: float
+    viewers: int
+    frames: dict[str, int] = Field(description="captured = consumed + dropped + pending")
+    per_second: dict[str, float]
+    latency_ms: dict[str, dict[str, float]] = Field(description="p50 and p95")
+    queue: dict[str, int]
+
+
+def boxes_of(detections: Detections) -> list[dict[str, Any]]:
+    """Boxes as plain values."""
+    return [
+        {"class_id": int(label), **box}
+        for label, box in zip(detections.labels, detections.to_list(), strict=True)
+    ]
+
+
+def rates_of(detections: Detections) -> dict[str, float]:
+    """Firing rates, rounded."""
+    return {layer: round(float(rate), 5) for layer, rate in detections.firing_rates.items()}
+
+
+def read_result(detections: Detections) -> dict[str, Any]:
+    """One read as plain values."""
+    return {
+        "read": detections.reads,
+        "detections": boxes_of(detections),
+        "firing_rates": rates_of(detections),
+    }
+
+
+def one_line(errors: list[Any]) -> str:
+    """Pydantic's findings as one line that names the parameters."""
+    parts = []
+    for error in errors:
+        place = ".".join(str(step) for step in error["loc"] if step not in ("query", "body"))
+        given = error.get("input")
+        came = "" if given is None or isinstance(given, dict) else f", not {str(given)[:40]!r}"
+        message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        parts.append(f"{place or 'request'}: {message}{came}")
+    return "; ".join(parts)

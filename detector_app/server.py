@@ -1,0 +1,312 @@
+"""The HTTP server: `/detect`, the live page, its WebSocket (see `live`), and health."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Query, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import ValidationError
+
+from detector_app.annotate import colour_hex, shallow_and_deep
+from detector_app.errors import (
+    BadRequestError,
+    NotAnImageError,
+    PayloadTooLargeError,
+    PipelineBusyError,
+    PipelineFailedError,
+    PipelineStateError,
+    SourceError,
+)
+from detector_app.live import LiveConnection
+from detector_app.pipeline import Pipeline, ReadOptions, State
+from detector_app.schemas import (
+    DetectParameters,
+    DetectResponse,
+    ErrorResponse,
+    Health,
+    LiveResponse,
+    SourceRequest,
+    boxes_of,
+    one_line,
+    rates_of,
+    read_result,
+)
+from detector_app.settings import Settings
+from detector_app.sources import parse_source
+from detector_app.uploads import decode_upload, read_upload
+from spyv4 import Detections, Detector, __version__
+from spyv4.config import MAX_READS
+from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
+
+logger = logging.getLogger(__name__)
+STATIC = Path(__file__).parent / "static"
+DECODERS = 2
+"""How many sent pictures are decoded at a time; bounds memory."""
+
+STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
+    BadRequestError: HTTPStatus.BAD_REQUEST,
+    PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NotAnImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ArgumentError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    PipelineStateError: HTTPStatus.CONFLICT,
+    PipelineBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    PipelineFailedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    SourceError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+DETECT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        "reads": {"type": "integer", "minimum": 1, "maximum": MAX_READS},
+                        "score_threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                        "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                        "per_read": {"type": "boolean"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def load_detector(settings: Settings) -> Detector:
+    """The detector that the settings name."""
+    return Detector.load(settings.weights, runtime=settings.runtime)
+
+
+def create_app(settings: Settings | None = None, detector: Detector | None = None) -> FastAPI:
+    """Build the server.
+
+    Args:
+        settings: limits, source and model; the defaults otherwise.
+        detector: used instead of the one that the settings name.
+
+    Raises:
+        SourceError: where the source names a file that is not there.
+    """
+    settings = settings or Settings()
+    source = settings.open_source()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loaded = detector or await asyncio.to_thread(load_detector, settings)
+        options = ReadOptions(reads=settings.reads or loaded.config.reads)
+        pipeline = Pipeline(loaded, source, options, settings.queue_size)
+        app.state.pipeline = pipeline
+        pipeline.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(pipeline.stop)
+
+    app = FastAPI(
+        title="SPYv4",
+        version=__version__,
+        summary="A spiking detector that looks several times.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.started_at = time.monotonic()
+    app.state.decoding = asyncio.Semaphore(DECODERS)
+    app.add_exception_handler(SPYv4Error, _say_error)
+    app.add_exception_handler(RequestValidationError, _say_invalid)
+    _add_pages(app)
+    _add_detect(app)
+    _add_live(app)
+    return app
+
+
+def _say(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": message}, status, headers)
+
+
+async def _say_error(request: Request, error: Exception) -> JSONResponse:
+    """An expected error as its status and one line."""
+    for kind, status in STATUSES.items():
+        if isinstance(error, kind):
+            headers = {"Retry-After": "1"} if isinstance(error, PipelineBusyError) else None
+            return _say(status, str(error), headers)
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says more")
+
+
+async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
+    findings = error.errors() if isinstance(error, RequestValidationError) else []
+    return _say(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(list(findings)))
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorResponse} for status in statuses}
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(STATIC / "docs.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get(
+        "/api/health",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "the source was lost"}},
+    )
+    async def health() -> JSONResponse:
+        """State, rates and latencies; status 503 where the source was lost."""
+        pipeline: Pipeline = app.state.pipeline
+        statistics = pipeline.statistics()
+        healthy = statistics["state"] not in (State.ERROR.value, State.STOPPED.value)
+        body = {
+            **statistics,
+            "version": __version__,
+            "model": pipeline.detector.config.name,
+            "runtime": pipeline.detector.runtime.description,
+            "uptime_s": round(time.monotonic() - app.state.started_at, 1),
+        }
+        return JSONResponse(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _add_detect(app: FastAPI) -> None:
+    @app.post(
+        "/detect",
+        response_model=DetectResponse,
+        responses=_errors(400, 409, 413, 415, 422, 503),
+        openapi_extra=DETECT_BODY,
+    )
+    async def detect(
+        request: Request,
+        reads: int | None = Query(None, description=f"looks at the picture, 1..{MAX_READS}"),
+        score_threshold: float | None = Query(None, description="lowest score, 0..1"),
+        iou_threshold: float | None = Query(None, description="overlap that merges boxes, 0..1"),
+        per_read: bool | None = Query(None, description="also the boxes after every read"),
+    ) -> JSONResponse:
+        """Find things in the picture that is the body, or the one file of a multipart form.
+
+        The parameters may also be fields of the form.
+        """
+        started = time.perf_counter()
+        pipeline: Pipeline = app.state.pipeline
+        settings: Settings = app.state.settings
+        query = {
+            "reads": reads,
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "per_read": per_read,
+        }
+        pipeline.require("submit")
+        _parameters(pipeline, query)  # before the body is read
+        data, fields = await read_upload(request, settings.max_body_bytes)
+        parameters = _parameters(pipeline, query | fields)
+        async with app.state.decoding:
+            image = await asyncio.to_thread(decode_upload, data, settings.max_pixels)
+        partials: list[Detections] = []
+        on_read = partials.append if parameters.per_read else None
+        submitted = time.perf_counter()
+        result = await asyncio.wrap_future(pipeline.submit(image, parameters.options, on_read))
+        finished = time.perf_counter()
+        timings = {stage: round(ms, 2) for stage, ms in result.timings_ms.items()}
+        timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)
+        timings["total"] = round(1000 * (finished - started), 2)
+        body = {
+            "width": result.image_size[1],
+            "height": result.image_size[0],
+            "reads": result.reads,
+            "detections": boxes_of(result),
+            "firing_rates": rates_of(result),
+            "timings_ms": timings,
+            "per_read": [read_result(partial) for partial in partials] or None,
+        }
+        return JSONResponse(body)
+
+
+def _parameters(pipeline: Pipeline, values: Mapping[str, Any]) -> DetectParameters:
+    """The checked parameters; the model's own number of reads where none is given."""
+    given = {
+        name: value
+        for name, value in values.items()
+        if value is not None and name in DetectParameters.model_fields
+    }
+    try:
+        return DetectParameters.model_validate({"reads": pipeline.detector.config.reads} | given)
+    except ValidationError as error:
+        raise ArgumentError(one_line(list(error.errors()))) from None
+
+
+def _add_live(app: FastAPI) -> None:
+    def sources() -> list[str]:
+        chosen = app.state.settings.source
+        return [name for name in dict.fromkeys((chosen, "demo")) if name != "none"]
+
+    @app.get("/api/live", response_model=LiveResponse, responses=_errors(409, 503))
+    async def live() -> JSONResponse:
+        """The newest result of the live source, while somebody watches it."""
+        pipeline: Pipeline = app.state.pipeline
+        if pipeline.error is not None:
+            raise SourceError(str(pipeline.error))
+        pipeline.require("snapshot")
+        update = pipeline.latest
+        if update is None:
+            raise PipelineStateError("the source has just been started; ask again in a second")
+        latency_ms = round(update.latency_ms, 2)
+        result = read_result(update.detections)
+        return JSONResponse({"frame": update.frame.id, "latency_ms": latency_ms, **result})
+
+    @app.post("/api/source", status_code=204, responses=_errors(409, 422))
+    async def choose_source(request: SourceRequest) -> None:
+        """Watch another of the server's sources; only those it was started with, and the demo."""
+        if request.name not in sources():
+            raise ArgumentError(f"name must be one of {', '.join(sources())}")
+        source = await asyncio.to_thread(parse_source, request.name, loop=True)
+        app.state.pipeline.select(source)
+
+    @app.post("/api/retry", status_code=204, responses=_errors(409))
+    async def retry() -> None:
+        """Open a lost source again."""
+        app.state.pipeline.retry()
+
+    @app.websocket("/ws")
+    async def live_stream(websocket: WebSocket) -> None:
+        pipeline: Pipeline = app.state.pipeline
+        detector = pipeline.detector
+        hello = {
+            "type": "hello",
+            "version": __version__,
+            "model": detector.config.name,
+            "runtime": detector.runtime.description,
+            "layers": detector.layer_names,
+            "shown_layers": shallow_and_deep(detector.layer_names),
+            "classes": [
+                {"name": name, "colour": colour_hex(index)}
+                for index, name in enumerate(detector.config.class_names)
+            ],
+            "sources": sources(),
+            "max_reads": MAX_READS,
+            "max_body_bytes": app.state.settings.max_body_bytes,
+            "settings": vars(pipeline.options),
+        }
+        max_pixels: int = app.state.settings.max_pixels
+        await LiveConnection(websocket, pipeline, hello, max_pixels).run()

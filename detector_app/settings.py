@@ -1,0 +1,103 @@
+"""Settings of the server and the webcam view: defaults < environment < command line."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from detector_app.sources import Source, parse_source
+from spyv4.config import check_reads
+from spyv4.errors import ConfigError
+
+RuntimeName = Literal["auto", "torch", "onnx"]
+PREFIX = "SPYV4_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the app can be told; each field is also the environment variable `SPYV4_<FIELD>`.
+
+    Attributes:
+        host: address to listen on; 0.0.0.0 for every interface.
+        port: TCP port, 1..65535, or 0 for any free one.
+        source: what viewers watch at first: a camera number, file, folder, address, demo or none.
+        weights: name or path of a model, None for the shipped default.
+        runtime: how the network is run.
+        reads: reads of a live frame at first, None for the model's own.
+        max_body_mb: largest request body in megabytes, > 0.
+        max_megapixels: largest picture in millions of pixels, > 0.
+        queue_size: how many sent pictures may wait, at least 1.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    source: str = "demo"
+    weights: str | None = None
+    runtime: RuntimeName = "auto"
+    reads: int | None = None
+    max_body_mb: float = 32.0
+    max_megapixels: float = 50.0
+    queue_size: int = field(default=8)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port must be a number from 0 to 65535, not {self.port}")
+        if self.runtime not in get_args(RuntimeName):
+            raise ConfigError(
+                f"runtime must be one of {', '.join(get_args(RuntimeName))}, not {self.runtime!r}"
+            )
+        if self.reads is not None:
+            check_reads(self.reads)
+        for name in ("max_body_mb", "max_megapixels", "queue_size"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest request body in bytes."""
+        return int(self.max_body_mb * 1_000_000)
+
+    @property
+    def max_pixels(self) -> int:
+        """The largest picture in pixels."""
+        return int(self.max_megapixels * 1_000_000)
+
+    def open_source(self, *, loop: bool = True) -> Source | None:
+        """The source that `source` names, or None for `none`."""
+        return None if self.source == "none" else parse_source(self.source, loop=loop)
+
+
+def load_settings(
+    overrides: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings from the environment, replaced by those overrides that are not None.
+
+    Raises:
+        ConfigError: for a variable or override that is not valid.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for name, convert in _CONVERTERS.items():
+        text = environment.get(PREFIX + name.upper())
+        if text:
+            try:
+                values[name] = convert(text)
+            except ValueError:
+                raise ConfigError(
+                    f"{PREFIX}{name.upper()} must be a number, not {text!r}"
+                ) from None
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    return Settings(**values)
+
+
+_CONVERTERS: Mapping[str, Any] = {
+    "host": str,
+    "port": int,
+    "source": str,
+    "weights": str,
+    "runtime": str,
+    "reads": int,
+    "max_body_mb": float,
+    "max_megapixels": float,
+    "queue_size": int,
+}

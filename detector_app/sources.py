@@ -1,0 +1,210 @@
+"""Where frames come from: cameras, streams, clips, pictures and the demo."""
+
+import glob
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from spyv4.preprocess import read_image
+
+from detector_app.demo import DemoSource
+from detector_app.errors import SourceError, SourceLostError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+HOLD_S = 2.0
+"""How long a still picture is shown before the next."""
+STILL_RATE = 10.0
+"""Frames per second made of a still picture."""
+
+Image = NDArray[np.uint8]
+
+
+class Source(Protocol):
+    """A sequence of pictures; one thread opens, reads and closes it.
+
+    Attributes:
+        name: what people call it.
+        frame_rate: frames per second that the reader should keep to, or None where `read` itself
+            waits for the next picture, as a camera does.
+    """
+
+    name: str
+    frame_rate: float | None
+
+    def open(self) -> None:
+        """Get ready; raises `SourceError` where that fails."""
+
+    def read(self) -> Image | None:
+        """The next picture (BGR), or None at the end; raises `SourceError` on failure."""
+
+    def close(self) -> None:
+        """Let go of everything; harmless when not open."""
+
+
+class CameraSource:
+    """A local camera by number, or a network stream by address."""
+
+    frame_rate: float | None = None
+
+    def __init__(self, address: int | str) -> None:
+        self.address = address
+        self.name = f"camera {address}" if isinstance(address, int) else _without_login(address)
+        self._capture = cv2.VideoCapture()
+
+    def open(self) -> None:
+        """Open the device."""
+        if not _open_capture(self._capture, self.address):
+            raise SourceError(
+                f"{self.name} cannot be opened; check that it is connected, allowed and not in "
+                "use, or try --source demo"
+            )
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+
+    def read(self) -> Image:
+        """Wait for the next picture."""
+        ok, frame = self._capture.read()
+        if not ok:
+            raise SourceLostError(
+                f"{self.name} stopped delivering pictures; check its connection and start again"
+            )
+        return frame  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Release the device."""
+        self._capture.release()
+
+
+class VideoSource:
+    """A clip, at its own frame rate, like a camera; again from the start where `loop` is set."""
+
+    def __init__(self, path: Path, *, loop: bool = False) -> None:
+        self.path, self.loop = path, loop
+        self.name = path.name
+        self.frame_rate: float | None = 25.0
+        self._capture = cv2.VideoCapture()
+
+    def open(self) -> None:
+        """Open the file at its first frame."""
+        if not _open_capture(self._capture, str(self.path)):
+            raise SourceError(f"{self.path} is not a video that can be read; convert it to MP4")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        if 1 <= rate <= 1000:
+            self.frame_rate = rate
+
+    def read(self) -> Image | None:
+        """The next frame."""
+        ok, frame = self._capture.read()
+        if not ok and self.loop:
+            self.open()
+            ok, frame = self._capture.read()
+            if not ok:
+                raise SourceLostError(f"{self.path} cannot be read any more")
+        return frame if ok else None  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
+
+
+class ImagesSource:
+    """Pictures one after the other, each shown for `HOLD_S` seconds."""
+
+    frame_rate: float | None = STILL_RATE
+
+    def __init__(self, name: str, paths: list[Path], *, loop: bool = False) -> None:
+        self.name, self.paths, self.loop = name, paths, loop
+        self._index, self._shown = 0, 0
+        self._image: Image | None = None
+
+    def open(self) -> None:
+        """Start with the first picture."""
+        self._index, self._shown, self._image = 0, 0, None
+
+    def read(self) -> Image | None:
+        """The picture that is on show."""
+        if self._shown >= HOLD_S * STILL_RATE:
+            self._index, self._shown, self._image = self._index + 1, 0, None
+        if self._index >= len(self.paths):
+            if not self.loop:
+                return None
+            self._index = 0
+        if self._image is None:
+            self._image = read_image(self.paths[self._index])
+        self._shown += 1
+        return self._image
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+        self._image = None
+
+
+def parse_source(text: str, *, loop: bool = False) -> Source:
+    """The source that `text` names.
+
+    Args:
+        text: a camera's number, an address with `://`, `demo`, or a file, folder or pattern of
+            pictures.
+        loop: start again at the end of files.
+
+    Raises:
+        SourceError: where nothing has that name. Cameras are looked for only when opened.
+    """
+    text = text.strip()
+    if text == "demo":
+        return DemoSource()
+    if text.isdecimal():
+        return CameraSource(int(text))
+    if "://" in text:
+        return CameraSource(text)
+    path = Path(text)
+    if path.is_dir():
+        return _images(text, sorted(path.iterdir()), loop)
+    if path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return ImagesSource(path.name, [path], loop=loop)
+        return VideoSource(path, loop=loop)
+    if glob.has_magic(text):
+        return _images(text, [Path(match) for match in sorted(glob.glob(text))], loop)  # noqa: PTH207 - any path
+    raise SourceError(
+        f"there is no source {text!r}; give a camera number (0), a file, a folder, a pattern, "
+        "an address such as rtsp://host/stream, or demo"
+    )
+
+
+def _images(name: str, paths: list[Path], loop: bool) -> ImagesSource:
+    """The pictures among `paths`."""
+    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not pictures:
+        raise SourceError(f"{name} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return ImagesSource(name, pictures, loop=loop)
+
+
+def _open_capture(capture: cv2.VideoCapture, address: int | str) -> bool:
+    """Open without OpenCV's own warnings, since the caller says what is wrong."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    target: Any = address  # the two overloads take no union
+    return bool(capture.open(target))
+
+
+def _without_login(address: str) -> str:
+    """An address without the user name and password it may carry."""
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
+class Pace:
+    """Keeps a reader to a frame rate, without catching up after a delay."""
+
+    def __init__(self, frame_rate: float) -> None:
+        self._interval_s = 1 / frame_rate
+        self._due = time.monotonic()
+
+    def delay_s(self) -> float:
+        """Seconds to wait before the next frame, 0 or more."""
+        now = time.monotonic()
+        self._due = max(self._due + self._interval_s, now)
+        return self._due - now

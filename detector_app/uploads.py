@@ -1,0 +1,118 @@
+"""Pictures that clients send: limits first, decoding after."""
+
+import io
+import warnings
+
+import numpy as np
+from fastapi import Request
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
+from spyv4.preprocess import read_image
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from detector_app.errors import BadRequestError, NotAnImageError, PayloadTooLargeError
+from spyv4.errors import ImageError
+
+
+async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str, str]]:
+    """The picture in a request, and the form fields sent beside it.
+
+    The body is either the picture itself or a multipart form with one file. At most `max_bytes`
+    are ever held, whatever the Content-Length says.
+
+    Raises:
+        PayloadTooLargeError: the body is larger than `max_bytes`.
+        BadRequestError: there is no picture.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    limited = Request(request.scope, _limited(request.receive, max_bytes))
+    content_type = request.headers.get("content-type", "")
+    fields: dict[str, str] = {}
+    if not content_type.startswith("multipart/form-data"):
+        data = await limited.body()
+    else:
+        try:
+            async with limited.form(max_files=1, max_fields=16) as form:
+                data, fields = await _picture_of(form)
+        except HTTPException:
+            raise BadRequestError(
+                "the multipart form cannot be read; send one picture as a file field"
+            ) from None
+    if not data:
+        raise BadRequestError(
+            "the request holds no picture; send one as the body or as a multipart file field"
+        )
+    return data, fields
+
+
+async def _picture_of(form: FormData) -> tuple[bytes, dict[str, str]]:
+    """The first file of a form, and its text fields."""
+    data = b""
+    fields: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            data = await value.read()
+        else:
+            fields[name] = value
+    return data, fields
+
+
+def _limited(receive: Receive, max_bytes: int) -> Receive:
+    """`receive` that raises as soon as more than `max_bytes` of body have come."""
+    total = 0
+
+    async def limited() -> Message:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > max_bytes:
+            raise _too_large(max_bytes)
+        return message
+
+    return limited
+
+
+def _too_large(max_bytes: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"the request is larger than {max_bytes / 1e6:g} MB; send a smaller picture"
+    )
+
+
+def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode a picture, after a look at its header alone.
+
+    Returns:
+        BGR uint8 [H, W, 3].
+
+    Raises:
+        NotAnImageError: not a picture, or a damaged one.
+        PayloadTooLargeError: more than `max_pixels` pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
+            with PILImage.open(io.BytesIO(data)) as picture:
+                width, height = picture.size
+    except PILImage.DecompressionBombError:
+        raise PayloadTooLargeError(_too_many("", max_pixels)) from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        raise NotAnImageError(
+            "what was sent is not a picture that can be read; send JPEG, PNG, WebP or BMP"
+        ) from None
+    if width * height > max_pixels:
+        raise PayloadTooLargeError(_too_many(f" of {width} x {height} pixels", max_pixels))
+    try:
+        return read_image(data)
+    except ImageError as error:
+        raise NotAnImageError(str(error)) from error
+
+
+def _too_many(size: str, max_pixels: int) -> str:
+    return (
+        f"the picture{size} has more than {max_pixels / 1e6:g} million pixels; send a smaller one"
+    )

@@ -1,0 +1,81 @@
+"""The live view in a window of OpenCV."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector_app.annotate import RasterStrip, draw_boxes, draw_status, shallow_and_deep
+from detector_app.pipeline import Mailbox, Pipeline, Update
+
+TITLE = "SPYv4"
+PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
+Image = NDArray[np.uint8]
+
+
+def has_gui() -> bool:
+    """Whether this OpenCV can open a window here.
+
+    Qt ends the whole process where it finds no display, so on Linux another process tries first.
+    """
+    line = next((x for x in cv2.getBuildInformation().splitlines() if "GUI:" in x), "GUI: NONE")
+    if line.split(":", 1)[1].strip() in ("", "NONE"):
+        return False
+    if not sys.platform.startswith("linux"):
+        return True
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    command = [sys.executable, "-c", PROBE]
+    try:
+        subprocess.run(command, capture_output=True, timeout=20, check=True)  # noqa: S603
+    except subprocess.SubprocessError:
+        return False
+    return True
+
+
+def compose(update: Update, strip: RasterStrip, frames_per_s: float) -> Image:
+    """A live frame with its boxes, a status line, and the rasters below."""
+    canvas = draw_boxes(update.frame.image_bgr, update.detections)
+    draw_status(
+        canvas,
+        f"{frames_per_s:.1f} fps  {update.latency_ms:.0f} ms  "
+        f"read {update.detections.reads}/{update.reads}",
+    )
+    return np.concatenate([canvas, strip.render(canvas.shape[1])])
+
+
+def show_window(image: Image) -> bool:
+    """Show a picture; False once the window was closed or q or Esc pressed."""
+    cv2.imshow(TITLE, image)
+    if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
+        return False
+    return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+
+def watch(pipeline: Pipeline, show: Callable[[Image], bool] = show_window) -> None:
+    """Show every read of the live frames until the source ends or `show` returns False.
+
+    Raises:
+        SourceError: where the source is not there or was lost.
+    """
+    mailbox = Mailbox()
+    strip = RasterStrip(shallow_and_deep(pipeline.detector.layer_names))
+    pipeline.watch(mailbox)
+    try:
+        while True:
+            finished = pipeline.finished
+            updates = mailbox.drain(timeout_s=0.1)
+            for update in updates:
+                strip.add(update.detections)
+            if updates and not show(compose(updates[-1], strip, pipeline.frame_rate.per_s)):
+                return
+            if pipeline.error is not None:
+                raise pipeline.error
+            if finished and not updates:
+                return
+    finally:
+        pipeline.unwatch(mailbox)
