@@ -24,14 +24,14 @@ _JPEG_END = b"\xff\xd9"
 _TAIL_BYTES = 64
 
 
-def decode_rgb(path: Path, size: tuple[int, int]) -> Picture:
+def decode_rgb(path: Path, size: tuple[int, int] | None = None) -> Picture:
     """The picture in `path` as uint8 [height, width, 3] RGB, as stored (no EXIF rotation).
 
     Pillow decodes, since it refuses a truncated file where OpenCV fills up with grey.
 
     Args:
         path: the file.
-        size: the (height, width) in pixels that its annotation states.
+        size: the (height, width) in pixels that its annotation states; None for any.
 
     Raises:
         DatasetError: if the file is missing, truncated, not a picture or of another size.
@@ -52,11 +52,11 @@ def check_picture(path: Path, size: tuple[int, int], *, thorough: bool = False) 
 
 
 @contextmanager
-def _opened(path: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
+def _opened(path: Path, size: tuple[int, int] | None) -> Iterator[Image.Image]:
     """The picture file, not decoded yet; turns what goes wrong into `DatasetError`."""
     try:
         with Image.open(path) as image:
-            if image.size != size[::-1]:
+            if size is not None and image.size != size[::-1]:
                 raise DatasetError(
                     f"{path} has {image.width} x {image.height} pixels, but its annotation says "
                     f"{size[1]} x {size[0]}; correct its <size>, or pass --skip-bad to go on "
