@@ -47,10 +47,11 @@ def assign(targets: Tensor, levels: tuple[Level, ...]) -> list[Assignment]:
     if len(targets):
         matched[torch.arange(len(targets)), worst.argmin(1)] = True
     assignments = []
-    for level, columns in zip(
-        levels, matched.split([len(level.anchors) for level in levels], dim=1), strict=True
-    ):
-        rows, anchor = torch.nonzero(columns, as_tuple=True)
+    first = 0
+    for level in levels:
+        last = first + len(level.anchors)
+        rows, anchor = torch.nonzero(matched[:, first:last], as_tuple=True)
+        first = last
         assignments.append(_spread(targets[rows], anchor, level))
     return assignments
 

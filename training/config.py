@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spyv4.config import check_image_size, check_reads, require
+from spyv4.config import ModelConfig, check_reads, require
+from training.data.augment import AugmentationConfig
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,56 @@ class OptimizerConfig:
         require(0 <= self.final_share <= 1, "optimizer.final_share must be in 0..1")
         require(self.warmup_steps >= 0, "optimizer.warmup_steps must be at least 0")
         require(0 <= self.ema_decay < 1, "optimizer.ema_decay must be in [0, 1)")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides the outcome of a training run, except the pictures themselves.
+
+    Attributes:
+        model: the network.
+        epochs: passes over the training set, >= 1.
+        batch_size: pictures a step, >= 1.
+        reads: reads of every picture, 1..256.
+        min_reads: least number of reads where it varies evenly from batch to batch; 0 for always
+            `reads`.
+        precision: of activations; parameters and the optimiser are float32 always.
+        fold_batch_norm: train the network with its batch norms folded into the convolutions, as
+            it will be served; needs initial weights that have seen data.
+        repeat_threshold: share of the pictures below which a class is shown more often, 0..1.
+        seed: of initial parameters and of all data randomness, >= 0.
+        loss: weights of the loss.
+        fptt: the learning rule.
+        optimizer: optimiser and learning rate.
+        augmentation: how pictures are varied.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    epochs: int = 300
+    batch_size: int = 32
+    reads: int = 4
+    min_reads: int = 0
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    fold_batch_norm: bool = False
+    repeat_threshold: float = 0.0
+    seed: int = 0
+    loss: LossConfig = field(default_factory=LossConfig)
+    fptt: FPTTConfig = field(default_factory=FPTTConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    augmentation: AugmentationConfig = field(
+        default_factory=lambda: AugmentationConfig(mosaic_epochs=200)
+    )
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}")
+        require(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
+        check_reads(self.reads)
+        require(
+            0 <= self.min_reads <= self.reads,
+            f"min_reads must be in 0..{self.reads} (reads), not {self.min_reads}",
+        )
+        require(self.seed >= 0, f"seed must be at least 0, not {self.seed}")
+        require(
+            0 <= self.repeat_threshold <= 1,
+            f"repeat_threshold must be in 0..1, not {self.repeat_threshold}",
+        )

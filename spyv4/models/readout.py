@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spyv4.models.neck_head import HeadMaps
+from spyv4.types import HeadMaps
 
 
 class LeakyReadoutState(NamedTuple):

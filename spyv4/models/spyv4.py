@@ -10,8 +10,9 @@ from spyv4.errors import ConfigError
 from spyv4.layers.conv import fold_batch_norm
 from spyv4.layers.csp import CSPSpikes
 from spyv4.models.backbone import BackboneSpikes, BackboneState, SpikingBackbone
-from spyv4.models.neck_head import HeadMaps, NeckSpikes, NeckState, SpikingNeck
+from spyv4.models.neck_head import NeckSpikes, NeckState, SpikingNeck
 from spyv4.models.readout import LeakyReadoutState, initial_readout, leaky_readout
+from spyv4.types import HeadMaps
 
 PAPER_CHANNELS = 32
 # Share of cells with an object at the start of training; without it the first steps only push
@@ -86,6 +87,7 @@ class SPYv4(nn.Module):
         )
         self.backbone = SpikingBackbone(channels, config.neuron)
         self.neck = SpikingNeck(channels, *self.outputs, config.neuron)
+        self.folded = False
         self._initialise_heads()
 
     def _initialise_heads(self) -> None:
@@ -195,5 +197,6 @@ class SPYv4(nn.Module):
     def fold(self) -> "SPYv4":
         """Fold all batch norms into the convolutions, in place, for inference; returns self."""
         self.eval()
-        fold_batch_norm(self.modules())
+        fold_batch_norm(list(self.modules()))
+        self.folded = True
         return self

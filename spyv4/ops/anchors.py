@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from spyv4.config import ModelConfig
-from spyv4.models.neck_head import HeadMaps
+from spyv4.types import HeadMaps
 
 P5_STRIDE, P4_STRIDE = 32, 16
 MAX_RATIO = 4.0

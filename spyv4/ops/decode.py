@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spyv4.config import ModelConfig
-from spyv4.models.neck_head import HeadMaps
 from spyv4.ops.anchors import Level, decode_boxes, grid_cells, split_levels
 from spyv4.ops.boxes import cxcywh_to_xyxy
+from spyv4.types import HeadMaps
 
 MAX_CANDIDATES = 2000
 

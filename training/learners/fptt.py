@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import FPTTConfig
+from training.optimisation import swapped
 
 
 class FPTT:
@@ -89,16 +90,11 @@ class FPTT:
             weight.copy_(mean)
 
     @contextmanager
-    def evaluated_at_running_mean(self) -> Iterator[None]:
+    def running_mean_swapped_in(self) -> Iterator[None]:
         """Within the block the parameters are Wbar, which is what is evaluated."""
-        kept = [weight.detach().clone() for weight, _, _ in self._regularised()]
-        self.adopt_running_mean()
-        try:
+        regularised = [weight.detach() for weight, _, _ in self._regularised()]
+        with swapped(regularised, self.running_mean):
             yield
-        finally:
-            with torch.no_grad():
-                for weight, value in zip(self.parameters, kept, strict=False):
-                    weight.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs."""

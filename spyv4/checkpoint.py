@@ -1,0 +1,130 @@
+"""Checkpoints: safetensors with the configuration inside, read strictly."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spyv4.config import ModelConfig, from_mapping, to_mapping
+from spyv4.errors import CheckpointError, ConfigError
+from spyv4.models.spyv4 import SPYv4
+
+FORMAT = "spyv4-1"
+
+
+def write_atomically(path: Path, write: Any) -> None:
+    """Call `write(temporary_path)`, then move the result to `path`.
+
+    When writing fails (a full disk, say) the temporary file goes and what `path` held stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_model(model: SPYv4, path: Path, *, notes: dict[str, str] | None = None) -> None:
+    """Write the parameters and the configuration of `model` to `path`, all or nothing.
+
+    Args:
+        model: folded or not; that is stored too.
+        path: a .safetensors file, replaced if it exists.
+        notes: further text for the file's header.
+
+    Raises:
+        CheckpointError: if the file cannot be written; an earlier one is left as it was.
+    """
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    metadata = {
+        **(notes or {}),
+        "format": FORMAT,
+        "config": json.dumps(to_mapping(model.config)),
+        "folded": str(model.folded),
+    }
+    try:
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write {path}: {error}") from error
+
+
+def load_model(path: Path, *, sha256: str | None = None) -> SPYv4:
+    """Rebuild the network that `save_model` wrote, in evaluation mode, float32, on the CPU.
+
+    Args:
+        path: a .safetensors file.
+        sha256: expected checksum of the file, hexadecimal.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another format, has other bytes than
+            `sha256` says, or holds other tensors than its configuration calls for.
+    """
+    config, folded, tensors = _read(path, sha256)
+    model = SPYv4(config)
+    if folded:
+        model.fold()
+    expected = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    _check_tensors(path, expected, tensors)
+    model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
+    return model.eval()
+
+
+def _read(path: Path, sha256: str | None) -> tuple[ModelConfig, bool, dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise CheckpointError(
+            f"{path} is damaged: its sha256 is not the one in the manifest; fetch it again"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(f"{path} is not a SPYv4 checkpoint ({FORMAT})")
+            config = from_mapping(ModelConfig, json.loads(metadata["config"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, KeyError, OSError, ConfigError) as error:
+        raise CheckpointError(f"{path} is not a readable SPYv4 checkpoint: {error}") from error
+    return config, metadata.get("folded") == "True", tensors
+
+
+def _check_tensors(path: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """Names and shapes must be the same, none more, none less."""
+    wrong = sorted(expected.keys() ^ found.keys())
+    wrong += [n for n in expected.keys() & found.keys() if expected[n].shape != found[n].shape]
+    if wrong:
+        raise CheckpointError(
+            f"{path} does not fit its own configuration: {len(wrong)} tensors differ, "
+            f"{wrong[0]} for one"
+        )
+    broken = [name for name, value in found.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise CheckpointError(f"{path} holds values that are not finite, in {broken[0]}")
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,205 @@
+"""The console scripts of the training package."""
+
+import argparse
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spyv4.checkpoint import load_model
+from spyv4.commandline import build_parser, run_command
+from spyv4.config import MODEL_PRESETS, ModelConfig, from_mapping, model_preset, to_mapping
+from spyv4.errors import CheckpointError, ConfigError
+from spyv4.models.spyv4 import SPYv4
+from training.checkpoints import LAST, WEIGHTS, load_run
+from training.config import TrainingConfig
+from training.data import AnnotatedImage, TrainingLoader, read_split
+from training.engine import Trainer
+from training.evaluate.command import eval_command
+from training.report.log import RunLog
+
+__all__ = ["eval_command", "train_command"]
+
+VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
+
+
+def train_command(argv: list[str] | None = None) -> int:
+    """`spyv4-train`."""
+    return run_command(_train_parser(), _train, argv)
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    parser = build_parser(
+        "spyv4-train",
+        "Train a spiking detector with FPTT on a folder in the layout of Pascal VOC.",
+        "spyv4-train --voc-root data/VOC --model spyv4-nano --epochs 100 --run runs/nano",
+    )
+    add = parser.add_argument
+    add("--voc-root", type=Path, required=True, help="holds VOC2007/VOC2012, or its parent")
+    add("--train", default=VOC_TRAIN, help="training sets, YEAR:SET[,..] (%(default)s)")
+    add("--extra-voc-root", type=Path, help="a further folder of training pictures")
+    add("--extra-train", default="VOC2012:train", help="its sets (%(default)s)")
+    add("--eval", default=VOC_EVAL, help="evaluation sets (%(default)s)")
+    add("--run", type=Path, default=Path("runs/spyv4"), help="output folder (%(default)s)")
+    add("--resume", action="store_true", help="go on from the newest checkpoint in --run")
+    add("--config", type=Path, help="TOML file; keys as in the TrainingConfig docstring")
+    add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
+    add("--init-weights", type=Path, help="start from these parameters instead of random ones")
+    add("--epochs", type=int)
+    add("--batch-size", type=int)
+    add("--reads", type=int, help="reads of every picture")
+    add("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    add("--optimizer", choices=["adagrad", "adamw", "sgd"])
+    add("--learning-rate", type=float)
+    add("--seed", type=int)
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting, in TOML: --set fptt.alpha=0.05 --set 'optimizer.name=\"sgd\"'",
+    )
+    add("--workers", type=int, default=1, help="processes that prepare pictures (%(default)s)")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--no-compile", action="store_true", help="skip compilation: starts sooner, runs slower")
+    add("--save-minutes", type=float, default=5.0, help="between checkpoints (%(default)s)")
+    add("--eval-every", type=int, default=0, help="epochs between evaluations; 0 for the end alone")
+    add("--skip-bad", action="store_true", help="leave out damaged pictures and annotations")
+    add("--no-tensorboard", action="store_true")
+    return parser
+
+
+def resolve_config(arguments: argparse.Namespace) -> TrainingConfig:
+    """Defaults, then the TOML file, then the command line."""
+    values: dict[str, Any] = {}
+    if arguments.config is not None:
+        values = _parse_toml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
+    for text in arguments.set:
+        _merge(values, _parse_toml(text, f"--set {text}"))
+    for name in ("epochs", "batch_size", "reads", "seed"):
+        if getattr(arguments, name) is not None:
+            values[name] = getattr(arguments, name)
+    for key, name in (("name", "optimizer"), ("learning_rate", "learning_rate")):
+        if getattr(arguments, name) is not None:
+            values.setdefault("optimizer", {})[key] = getattr(arguments, name)
+    values["model"] = _resolve_model(arguments, values.pop("model", {}))
+    return from_mapping(TrainingConfig, values)
+
+
+def _resolve_model(arguments: argparse.Namespace, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The preset or the initial weights' network, changed by `overrides` and the image size."""
+    if arguments.init_weights is not None:
+        base = load_model(arguments.init_weights).config
+        if arguments.model is not None and arguments.model != base.name:
+            raise CheckpointError(
+                f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"
+            )
+    else:
+        base = model_preset(arguments.model or "spyv4")
+    if arguments.image_size is not None:
+        base = _resized(base, tuple(arguments.image_size))
+    values = to_mapping(base)
+    _merge(values, overrides)
+    return values
+
+
+def _resized(model: ModelConfig, image_size: tuple[int, int]) -> ModelConfig:
+    """The same network for another picture size, its anchors scaled along."""
+    down = image_size[0] / model.image_size[0]
+    across = image_size[1] / model.image_size[1]
+    anchors = tuple((round(w * across, 1), round(h * down, 1)) for w, h in model.anchors)
+    return replace(model, image_size=image_size, anchors=anchors)
+
+
+def _parse_toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {error}") from error
+
+
+def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Update nested tables in place."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
+
+
+def _read_training_images(
+    arguments: argparse.Namespace, config: TrainingConfig
+) -> list[AnnotatedImage]:
+    names = config.model.class_names
+    images = read_split(arguments.voc_root, arguments.train, names, skip_bad=arguments.skip_bad)
+    if arguments.extra_voc_root is not None:
+        images += read_split(
+            arguments.extra_voc_root, arguments.extra_train, names, skip_bad=arguments.skip_bad
+        )
+    return images
+
+
+def _build_model(arguments: argparse.Namespace, config: TrainingConfig) -> SPYv4:
+    """A network with random parameters, or with those of --init-weights."""
+    torch.manual_seed(config.seed)
+    model = SPYv4(config.model)
+    if arguments.init_weights is None:
+        if config.fold_batch_norm:
+            raise ConfigError("fold_batch_norm needs --init-weights: a network that has seen data")
+        return model
+    source = load_model(arguments.init_weights)
+    if source.folded:
+        model.fold()
+    try:
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{arguments.init_weights} does not fit the configured network: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    return model
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    run_dir: Path = arguments.run
+    if (run_dir / LAST).exists() and not arguments.resume:
+        raise ConfigError(f"{run_dir} holds a run already; add --resume or choose another --run")
+    saved = load_run(run_dir) if arguments.resume else None
+    config = resolve_config(arguments)
+    images = _read_training_images(arguments, config)
+    loader = TrainingLoader(
+        images,
+        config.model.class_names,
+        config.model.image_size,
+        config.batch_size,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        workers=arguments.workers,
+        repeat_threshold=config.repeat_threshold,
+    )
+    cuda = arguments.device == "cuda" or (arguments.device == "auto" and torch.cuda.is_available())
+    trainer = Trainer(
+        _build_model(arguments, config),
+        loader,
+        config,
+        run_dir,
+        device=torch.device("cuda" if cuda else "cpu"),
+        compile_step=not arguments.no_compile,
+        save_every_s=arguments.save_minutes * 60,
+    )
+    if saved is not None:
+        trainer.load_state_dict(saved)
+    epoch, step = trainer.position
+    with RunLog(
+        run_dir,
+        config.epochs * loader.steps_per_epoch,
+        epoch * loader.steps_per_epoch + step,
+        tensorboard=not arguments.no_tensorboard,
+    ) as log:
+        log.event({"config": to_mapping(config), "pictures": len(images)})
+        complete = trainer.run(log)
+    print(json.dumps({"complete": complete, "weights": str(run_dir / WEIGHTS)}))
+    return 0

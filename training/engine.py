@@ -1,0 +1,262 @@
+"""The training loop."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from spyv4.checkpoint import save_model
+from spyv4.config import to_mapping
+from spyv4.errors import CheckpointError, ConfigError
+from spyv4.models.backbone import BackboneState
+from spyv4.models.neck_head import NeckState
+from spyv4.models.spyv4 import SPYv4, SPYv4State, flatten_spikes
+from spyv4.types import HeadMaps
+from training.checkpoints import WEIGHTS, StopRequest, save_run
+from training.config import TrainingConfig
+from training.criterion import DetectionLoss, LossTerms
+from training.data import Batch, TrainingLoader
+from training.errors import NonFiniteLossError
+from training.learners.fptt import FPTT
+from training.optimisation import AveragedModel, build_optimizer, learning_rate
+from training.report.log import RunLog, StepReport
+
+_READS_SEED = 7
+
+
+class Position(NamedTuple):
+    """The next batch: its epoch and its step within the epoch, both from 0."""
+
+    epoch: int
+    step: int
+
+
+class Trainer:
+    """Trains one network on one loader; everything it needs to go on is in `state_dict`.
+
+    Args:
+        model: the network, updated in place.
+        loader: the batches.
+        config: the recipe.
+        run_dir: where checkpoints go.
+        device: where the network runs.
+        compile_step: compile the forward and backward pass of a read.
+        save_every_s: seconds between checkpoints.
+    """
+
+    def __init__(
+        self,
+        model: SPYv4,
+        loader: TrainingLoader,
+        config: TrainingConfig,
+        run_dir: Path,
+        *,
+        device: torch.device,
+        compile_step: bool = True,
+        save_every_s: float = 300.0,
+    ) -> None:
+        self.config = config
+        self.run_dir = run_dir
+        self.device = device
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.fold_batch_norm and not model.folded:
+            model.fold()
+        self.loader = loader
+        self.loss = DetectionLoss(config.model, config.loss)
+        self.optimizer = build_optimizer(model, config.optimizer)
+        self.learner = FPTT(model.parameters(), self.optimizer, config.fptt)
+        self.average = AveragedModel(model, config.optimizer.ema_decay)
+        self.position = Position(0, 0)
+        self.dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        self.read: Callable[..., tuple[HeadMaps, SPYv4State, Tensor]] = (
+            torch.compile(self._read) if compile_step else self._read
+        )
+        self.save_every_s = save_every_s
+
+    def run(self, log: RunLog, after_epoch: Callable[[int], None] | None = None) -> bool:
+        """Train from the present position to the end, or until asked to stop.
+
+        Args:
+            log: receives a report a batch.
+            after_epoch: called with the number of epochs done after each one.
+
+        Returns:
+            Whether the run is complete.
+
+        Raises:
+            NonFiniteLossError: if a loss term is NaN or infinite; the parameters of the last
+                checkpoint are untouched by it.
+        """
+        self.model.train()
+        saved = time.monotonic()
+        with StopRequest().listening() as stop:
+            while self.position.epoch < self.config.epochs:
+                epoch, first = self.position
+                for step, batch in enumerate(self.loader.batches(epoch, first), start=first):
+                    report = self._train_batch(batch, epoch, step)
+                    log.step(report)
+                    self.position = Position(epoch, step + 1)
+                    if stop.requested or time.monotonic() - saved > self.save_every_s:
+                        self.save()
+                        saved = time.monotonic()
+                    if stop.requested:
+                        return False
+                self._end_epoch(epoch)
+                if after_epoch is not None:
+                    after_epoch(epoch + 1)
+        return True
+
+    def _train_batch(self, batch: Batch, epoch: int, step: int) -> StepReport:
+        """All reads of one batch: forward, loss, backward and an FPTT step each."""
+        started = time.perf_counter()
+        global_step = epoch * self.loader.steps_per_epoch + step
+        rate = learning_rate(
+            self.config.optimizer, global_step, self.config.epochs * self.loader.steps_per_epoch
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images = batch.images.to(self.device).to(memory_format=torch.channels_last)
+        targets = batch.targets.to(self.device)
+        reads = self._reads_of(epoch, step)
+        learns = update_reads(reads, self.config.fptt.updates)
+        state = self._initial_state(images)
+        sums = torch.zeros(3, device=self.device)
+        for read in range(reads):
+            with torch.set_grad_enabled(read in learns):
+                maps, state, firing_rate = self.read(images, state)
+            state = tree_map(Tensor.detach, state)
+            if read in learns:
+                terms = self.loss(maps, targets)
+                self._check_finite(terms, epoch, step, read)
+                terms.total.backward()  # type: ignore[no-untyped-call]
+                self.learner.update()
+                sums += torch.stack(terms).detach()
+        if self.average.decay > 0:
+            self.average.update()
+        box, objectness, classes = (sums / len(learns)).tolist()
+        return StepReport(
+            epoch=epoch,
+            step=step,
+            global_step=global_step,
+            box=box,
+            objectness=objectness,
+            classes=classes,
+            learning_rate=rate,
+            firing_rate=float(firing_rate),
+            images=len(images),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _read(self, images: Tensor, state: SPYv4State) -> tuple[HeadMaps, SPYv4State, Tensor]:
+        """One read and the mean firing rate of the layers."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            pixels = images.to(self.dtype) / 255
+            maps, state, spikes = self.model.step_from_current(self.model.current(pixels), state)
+        with torch.no_grad():
+            rate = torch.stack([s.float().mean() for s in flatten_spikes(spikes)]).mean()
+        return maps, state, rate
+
+    def _initial_state(self, images: Tensor) -> SPYv4State:
+        height, width = images.shape[-2:]
+        state = self.model.initial_state(len(images), (height, width))
+        # The read-out sums in float32: its answer is what the loss sees.
+        backbone: BackboneState = tree_map(self._cast, state.backbone)
+        neck: NeckState = tree_map(self._cast, state.neck)
+        return SPYv4State(backbone, neck, state.readout)
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.dtype)
+
+    def _reads_of(self, epoch: int, step: int) -> int:
+        """Number of reads of a batch, from (seed, epoch, step) alone."""
+        if self.config.min_reads == 0:
+            return self.config.reads
+        rng = np.random.default_rng((self.config.seed, epoch, step, _READS_SEED))
+        return int(rng.integers(self.config.min_reads, self.config.reads + 1))
+
+    def _check_finite(self, terms: LossTerms, epoch: int, step: int, read: int) -> None:
+        values = torch.stack(terms).detach()
+        if torch.isfinite(values).all():
+            return
+        bad = [n for n, v in zip(terms._fields, values.tolist(), strict=True) if not np.isfinite(v)]
+        raise NonFiniteLossError(
+            f"the {' and '.join(bad)} loss is not finite at epoch {epoch + 1}, batch {step + 1}, "
+            f"read {read + 1}; the last good checkpoint is kept in {self.run_dir}; resume with a "
+            f"lower learning rate or a smaller gradient clip"
+        )
+
+    def _end_epoch(self, epoch: int) -> None:
+        if self.config.fptt.adopt_running_mean:
+            self.learner.adopt_running_mean()
+        self.position = Position(epoch + 1, 0)
+        self.save()
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Within the block the model is what is evaluated and saved.
+
+        That is the exponential average where there is one, else the running mean Wbar.
+        """
+        swap = (
+            self.average.swapped_in()
+            if self.average.decay > 0
+            else self.learner.running_mean_swapped_in()
+        )
+        with swap:
+            yield
+
+    def save(self) -> None:
+        """Write the resumable checkpoint, then the weights for the detector."""
+        save_run(self.state_dict(), self.run_dir)
+        with self.evaluated():
+            save_model(self.model, self.run_dir / WEIGHTS)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on exactly here."""
+        return {
+            "config": json.dumps(to_mapping(self.config)),
+            "position": list(self.position),
+            "steps_per_epoch": self.loader.steps_per_epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "fptt": self.learner.state_dict(),
+            "average": {"values": self.average.values, "updates": self.average.updates},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+            ConfigError: if the training set has another size than then.
+            CheckpointError: if the checkpoint is of another network or learning rule.
+        """
+        if state["steps_per_epoch"] != self.loader.steps_per_epoch:
+            raise ConfigError(
+                f"the checkpoint was made with {state['steps_per_epoch']} batches an epoch, now "
+                f"there are {self.loader.steps_per_epoch}; resume with the same data and batch size"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.learner.load_state_dict(state["fptt"])
+        except (RuntimeError, ValueError) as error:
+            first_line = str(error).splitlines()[0]
+            raise CheckpointError(f"the checkpoint is of another run: {first_line}") from error
+        for value, saved in zip(self.average.values, state["average"]["values"], strict=True):
+            value.copy_(saved)
+        self.average.updates = state["average"]["updates"]
+        self.position = Position(*state["position"])
+
+
+def update_reads(reads: int, updates: int) -> frozenset[int]:
+    """Which reads (from 0) update the parameters: all, or `updates` spread evenly (FPTT-K)."""
+    if updates == 0 or updates >= reads:
+        return frozenset(range(reads))
+    return frozenset(round((k + 1) * reads / updates) - 1 for k in range(updates))
