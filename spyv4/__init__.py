@@ -1,1 +1,31 @@
-"""SPYv4: a spiking object detector."""
+"""SPYv4: a real-time spiking object detector, trained online with FPTT.
+
+```python
+from spyv4 import Detector
+
+result = Detector.load().detect("dog.jpg", reads=4)
+```
+"""
+
+from spyv4.config import VOC_CLASSES, ModelConfig, NeuronConfig, model_preset
+from spyv4.detector import Detector
+from spyv4.errors import SPYv4Error
+from spyv4.models.spyv4 import LAYER_NAMES, SPYv4
+from spyv4.types import Detections
+from spyv4.weights import shipped_weights
+
+__all__ = [
+    "LAYER_NAMES",
+    "VOC_CLASSES",
+    "Detections",
+    "Detector",
+    "ModelConfig",
+    "NeuronConfig",
+    "SPYv4",
+    "SPYv4Error",
+    "__version__",
+    "model_preset",
+    "shipped_weights",
+]
+
+__version__ = "0.1.0"

@@ -86,11 +86,9 @@ class SpikingConv2d(nn.Module):
         height, width = self.output_size(in_size)
         shape = (batch, self.out_channels, height, width)
         weight = self.conv.weight
-        options = {"dtype": weight.dtype, "device": weight.device}
-        if generator is None:
-            u = torch.zeros(shape, **options)
-        else:
-            u = torch.rand(shape, generator=generator, **options)
+        u = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        if generator is not None:
+            u.uniform_(generator=generator)
         u = u.to(memory_format=torch.channels_last)
         if not self.neuron.adaptive:
             return LTCState(u)

@@ -1,0 +1,57 @@
+"""Firing rates and spike rasters; opt-in, computed where the spikes are."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spyv4.models.spyv4 import SpikesByLayer, flatten_spikes
+
+RASTER_NEURONS = 128
+_SEED = 8
+
+
+class Activity(NamedTuple):
+    """Activity of one read.
+
+    Attributes:
+        firing_rates: share of neurons that spiked, [B, layers].
+        rasters: spikes of the sampled neurons, [B, layers, 128]; layers with fewer neurons are
+            padded with zeros.
+    """
+
+    firing_rates: Tensor
+    rasters: Tensor
+
+
+def summarise(spikes: SpikesByLayer) -> Activity:
+    """Firing rates and rasters of all layers, shallow to deep.
+
+    Args:
+        spikes: of one read of B pictures.
+    """
+    rates, rasters = [], []
+    for layer, tensor in enumerate(flatten_spikes(spikes)):
+        rates.append(tensor.float().mean(dim=(1, 2, 3)))
+        channel, row, column = sampled_neurons(layer, *tensor.shape[1:])
+        rows = tensor[:, channel, row, column].float()
+        rasters.append(torch.nn.functional.pad(rows, (0, RASTER_NEURONS - rows.shape[1])))
+    return Activity(torch.stack(rates, dim=1), torch.stack(rasters, dim=1))
+
+
+@lru_cache(maxsize=256)
+def sampled_neurons(
+    layer: int, channels: int, height: int, width: int
+) -> tuple[list[int], list[int], list[int]]:
+    """The neurons of a layer that its raster shows: a fixed random choice, ordered by channel.
+
+    Returns:
+        Channel, row and column of each.
+    """
+    neurons = channels * height * width
+    rng = np.random.default_rng((_SEED, layer))
+    chosen = np.sort(rng.choice(neurons, min(RASTER_NEURONS, neurons), replace=False))
+    channel, row, column = np.unravel_index(chosen, (channels, height, width))
+    return channel.tolist(), row.tolist(), column.tolist()

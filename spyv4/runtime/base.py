@@ -1,0 +1,45 @@
+"""What every way of running the network offers."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from spyv4.activity import Activity
+from spyv4.config import ModelConfig
+from spyv4.models.spyv4 import SPYv4State
+from spyv4.types import HeadMaps
+
+
+class StepResult(NamedTuple):
+    """One read.
+
+    Attributes:
+        maps: raw head maps.
+        state: for the next read.
+        activity: firing rates and rasters, where they were asked for.
+    """
+
+    maps: HeadMaps
+    state: SPYv4State
+    activity: Activity | None
+
+
+class Runtime(Protocol):
+    """Runs the one-read step of a network."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Configuration of the network."""
+
+    @property
+    def description(self) -> str:
+        """How and where the network runs, for people."""
+
+    def initial_state(self, batch: int, image_size: tuple[int, int]) -> SPYv4State:
+        """The state before the first read."""
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What stays the same at every read of `images`, RGB [B, 3, H, W] in 0..1."""
+
+    def step(self, prepared: Tensor, state: SPYv4State, *, activity: bool = False) -> StepResult:
+        """One read of prepared images."""

@@ -1,0 +1,123 @@
+"""PyTorch: batch norm folded, channels last, bfloat16 where the processor has it."""
+
+import shutil
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from spyv4.activity import Activity, summarise
+from spyv4.config import ModelConfig
+from spyv4.errors import RuntimeUnavailableError
+from spyv4.models.spyv4 import SPYv4, SPYv4State
+from spyv4.runtime.base import StepResult
+from spyv4.types import HeadMaps
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the processor or GPU multiplies bfloat16 natively."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16"))
+
+
+def pick_device(device: str) -> torch.device:
+    """The device for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        RuntimeUnavailableError: if `cuda` is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeUnavailableError("no CUDA GPU is available here; use --device cpu")
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+class TorchRuntime:
+    """Runs the network in PyTorch.
+
+    Args:
+        model: is folded, converted and owned by the runtime from here on.
+        device: where to run.
+        precision: of weights, potentials and activations; `auto` takes bfloat16 where the
+            hardware multiplies it natively.
+        compile_step: compile the step with `torch.compile`; needs a C++ compiler on the CPU and
+            takes about a minute at the first read of every batch size.
+
+    Raises:
+        RuntimeUnavailableError: if compilation is asked for without a compiler.
+    """
+
+    def __init__(
+        self,
+        model: SPYv4,
+        device: torch.device,
+        *,
+        precision: Precision = "auto",
+        compile_step: bool = False,
+    ) -> None:
+        if compile_step and device.type == "cpu" and not can_compile():
+            raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); install one")
+        if precision == "auto":
+            precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
+        self.device = device
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.model: SPYv4 = (
+            model.fold()
+            .requires_grad_(False)
+            .to(device, self.dtype)
+            .to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        )
+        self.compiled = compile_step
+        self._step = torch.compile(self._plain_step) if compile_step else self._plain_step
+        self._step_with_activity = (
+            torch.compile(self._activity_step) if compile_step else self._activity_step
+        )
+
+    @property
+    def config(self) -> ModelConfig:
+        """Configuration of the network."""
+        return self.model.config
+
+    @property
+    def description(self) -> str:
+        """For example `torch compiled, bfloat16, channels-last, cpu`."""
+        mode = "compiled" if self.compiled else "eager"
+        precision = str(self.dtype).removeprefix("torch.")
+        return f"torch {mode}, {precision}, channels-last, {self.device}"
+
+    def initial_state(self, batch: int, image_size: tuple[int, int]) -> SPYv4State:
+        """The state before the first read."""
+        return self.model.initial_state(batch, image_size)
+
+    @torch.inference_mode()
+    def prepare(self, images: Tensor) -> Tensor:
+        """Input current of the first layer, which is the same at every read."""
+        images = images.to(self.device, self.dtype, memory_format=torch.channels_last)
+        return self.model.current(images)
+
+    @torch.inference_mode()
+    def step(self, prepared: Tensor, state: SPYv4State, *, activity: bool = False) -> StepResult:
+        """One read of prepared images."""
+        if activity:
+            return StepResult(*self._step_with_activity(prepared, state))
+        return StepResult(*self._step(prepared, state), None)
+
+    def _plain_step(self, current: Tensor, state: SPYv4State) -> tuple[HeadMaps, SPYv4State]:
+        maps, state, _ = self.model.step_from_current(current, state)
+        return maps, state
+
+    def _activity_step(
+        self, current: Tensor, state: SPYv4State
+    ) -> tuple[HeadMaps, SPYv4State, Activity]:
+        maps, state, spikes = self.model.step_from_current(current, state)
+        return maps, state, summarise(spikes)
+
+
+def can_compile() -> bool:
+    """Whether a C++ compiler for `torch.compile` is installed."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -1,0 +1,56 @@
+"""Shipped weights: names and checksums from weights/manifest.json."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from spyv4.checkpoint import load_model
+from spyv4.errors import CheckpointError
+from spyv4.models.spyv4 import SPYv4
+
+
+def _manifest() -> tuple[Path, dict[str, Any]]:
+    folder = Path(str(files("weights")))
+    path = folder / "manifest.json"
+    try:
+        return folder, json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"the list of shipped weights cannot be read: {error}") from error
+
+
+def shipped_weights() -> tuple[str, ...]:
+    """Names of the weights that come with the package, the default first."""
+    _, manifest = _manifest()
+    default = manifest["default"]
+    return (default, *(name for name in manifest["weights"] if name != default))
+
+
+def find_weights(weights: str | Path | None = None) -> Path:
+    """Path of `weights`: a file, or a name from the manifest; the default when left out.
+
+    Raises:
+        CheckpointError: if there is no such file or name.
+    """
+    if weights is not None and Path(weights).is_file():
+        return Path(weights)
+    folder, manifest = _manifest()
+    name = manifest["default"] if weights is None else str(weights)
+    if name not in manifest["weights"]:
+        raise CheckpointError(
+            f"{name} is neither a file nor one of the shipped weights: "
+            f"{', '.join(manifest['weights'])}"
+        )
+    file: str = manifest["weights"][name]["file"]
+    return folder / file
+
+
+def load_weights(weights: str | Path | None = None) -> SPYv4:
+    """The network in `weights`, its checksum compared with the manifest where it is shipped."""
+    path = find_weights(weights)
+    folder, manifest = _manifest()
+    sha256 = None
+    if path.parent == folder:
+        by_file = {item["file"]: item["sha256"] for item in manifest["weights"].values()}
+        sha256 = by_file.get(path.name)
+    return load_model(path, sha256=sha256)

@@ -1,0 +1,31 @@
+"""Tiny networks whose neurons fire, for tests."""
+
+import torch
+from torch import nn
+
+from spyv4 import SPYv4, model_preset
+from spyv4.config import ModelConfig, from_mapping, to_mapping
+
+
+def tiny_config(**changes: object) -> ModelConfig:
+    """Width 1/8, 64 x 64 pixels."""
+    values = to_mapping(model_preset("spyv4"))
+    values |= {"name": "tiny", "width_multiple": 0.125, "image_size": (64, 64), "reads": 2}
+    return from_mapping(ModelConfig, values | changes)
+
+
+def tiny_model(seed: int = 0, **changes: object) -> SPYv4:
+    """A network of random parameters whose batch norms know the statistics of random pictures.
+
+    Without that, next to no neuron of a fresh network fires at inference.
+    """
+    torch.manual_seed(seed)
+    model = SPYv4(tiny_config(**changes)).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        for head in (model.neck.head_p5, model.neck.head_p4):
+            head.weight.normal_(std=0.3)
+        model.run(torch.rand(4, 3, *model.config.image_size), reads=3)
+    return model.eval()
