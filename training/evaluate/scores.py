@@ -21,10 +21,8 @@ class Scores:
         ap_11pt_per_class: 11-point average precision by class (VOC devkit 2007).
         coco: COCO's metrics, see `coco_metrics`; empty unless asked for.
         detections: how many detections there are.
-        firing_rate: share of neurons that spiked per read, averaged over the reads made and the
-            pictures; None for saved detections.
-        ms_per_image: wall time for preprocessing, all reads so far and decoding once, divided by
-            the pictures; None for saved detections.
+        firing_rate: see `ReadResult`; None for saved detections.
+        ms_per_image: see `ReadResult`; None for saved detections.
     """
 
     ap_per_class: Mapping[str, float | None]
