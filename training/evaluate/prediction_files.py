@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from spyv4.checkpoint import write_atomically
 from training.errors import DatasetError
 from training.evaluate.ground_truth import from_voc_pixels, to_voc_pixels
 from training.evaluate.predictions import BoxRow, Predictions, predictions_of_rows
@@ -78,10 +79,7 @@ def write_predictions(
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all; its folder is made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _read_json(path: Path, images: dict[str, int], classes: dict[str, int]) -> list[BoxRow]:

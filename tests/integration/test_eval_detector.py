@@ -1,0 +1,81 @@
+"""`spyv4-eval` with a detector, from pictures to files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spyv4 import ModelConfig, SPYv4
+from spyv4.checkpoint import save_model
+from training.evaluate.command import eval_command
+
+DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "VOCdevkit"
+ANNOTATION = """<annotation><size><width>80</width><height>60</height></size><object>
+<name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>40</xmax><ymax>40</ymax></bndbox>
+</object></annotation>"""
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.safetensors"
+    save_model(SPYv4(ModelConfig(width_multiple=1 / 8, image_size=(64, 64))), path)
+    return str(path)
+
+
+@pytest.fixture
+def year(tmp_path):
+    """Three pictures of noise, the second cut short."""
+    folder = tmp_path / "VOCdevkit" / "VOC2012"
+    for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (folder / name).mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "val.txt").write_text("a\nb\nc\n")
+    generator = np.random.default_rng(0)
+    for image_id in "abc":
+        (folder / "Annotations" / f"{image_id}.xml").write_text(ANNOTATION)
+        picture = Image.fromarray(generator.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+        picture.save(folder / "JPEGImages" / f"{image_id}.jpg")
+    damaged = folder / "JPEGImages" / "b.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:700])
+    return folder
+
+
+def test_reads_in_one_run_and_its_saved_detections_score_the_same(weights, year, tmp_path, capsys):
+    written, saved = tmp_path / "e.json", tmp_path / "P.json"
+    where = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--json", str(written)]
+    run = ["--weights", weights, "--reads", "1,2", "--score-threshold", "0", "--skip-bad"]
+    assert eval_command([*where, *run, "--save-predictions", str(saved)]) == 0
+    document = json.loads(written.read_text())
+    assert document["images"] == 2
+    assert document["settings"]["image_size"] == [64, 64]
+    assert list(document["by_reads"]) == ["1", "2"]
+    for result in document["by_reads"].values():
+        assert 0 <= result["firing_rate"] <= 1
+        assert result["ms_per_image"] > 0
+    assert "reads" in capsys.readouterr().out
+
+    assert eval_command([*where, "--reads", "2", "--predictions", str(saved)]) == 0
+    again = json.loads(written.read_text())["by_reads"]["2"]
+    before = document["by_reads"]["2"]
+    assert before["detections"] > 0
+    for key in ("ap_per_class", "ap_11pt_per_class", "detections"):
+        assert again[key] == before[key]
+
+
+def test_a_damaged_picture_stops_the_evaluation_and_is_named(weights, year, capsys):
+    options = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--weights", weights]
+    assert eval_command(options) == 2
+    assert str(year / "JPEGImages" / "b.jpg") in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_real_pictures(weights, tmp_path):
+    if not DATA.is_dir():
+        pytest.skip("no ../shared/data")
+    written = tmp_path / "e.json"
+    options = ["--eval", "VOC2012:val", "--limit", "4", "--reads", "1", "--json", str(written)]
+    assert eval_command(["--voc-root", str(DATA), "--weights", weights, *options]) == 0
+    assert json.loads(written.read_text())["images"] == 4

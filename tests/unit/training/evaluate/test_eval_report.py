@@ -1,0 +1,35 @@
+import json
+
+from evaluate_samples import truth_of
+
+from training.evaluate.predictions import predictions_of_rows
+from training.evaluate.report import to_json, to_table
+from training.evaluate.scores import score_predictions
+
+TRUTH = truth_of([(0, 0, (0, 0, 9, 9), False)])
+PREDICTIONS = predictions_of_rows([(0, 0, (0, 0, 9, 9), 0.5)])
+
+
+def test_the_table_has_a_line_for_every_number_of_reads_and_every_class():
+    timed = score_predictions(PREDICTIONS, TRUTH, firing_rate=0.1234, ms_per_image=12.34)
+    saved = score_predictions(PREDICTIONS, TRUTH)
+    lines = to_table({"4": timed, "16": saved}, TRUTH, ["cat"]).splitlines()
+    assert lines[0].split("  ")[0] == "reads"
+    assert lines[1].split() == ["4", *["100.00"] * 6, "12.34", "12.3"]
+    assert lines[2].split() == ["16", *["100.00"] * 6, "-", "-"]
+    assert lines[5].split() == ["cat", "1", "100.00", "100.00"]
+    assert lines[6].split() == ["dog", "0", "-", "-"]
+    assert len({len(line) for line in lines[:3]}) == 1
+
+
+def test_the_document_is_strict_json_with_shares():
+    document = to_json(score_predictions(PREDICTIONS, TRUTH, coco=False, firing_rate=0.1))
+    assert json.loads(json.dumps(document, allow_nan=False)) == {
+        "map": 1.0,
+        "map_11pt": 1.0,
+        "ap_per_class": {"cat": 1.0, "dog": None},
+        "ap_11pt_per_class": {"cat": 1.0, "dog": None},
+        "firing_rate": 0.1,
+        "ms_per_image": None,
+        "detections": 1,
+    }

@@ -1,0 +1,275 @@
+"""`spyv4-eval`: how well a detector, or a list of saved detections, fits a VOC data set."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spyv4.commandline import build_parser, run_command
+from spyv4.config import MAX_READS, VOC_CLASSES
+from spyv4.detector import Detector
+from spyv4.errors import ArgumentError
+from spyv4.weights import find_weights
+from training.data.voc import AnnotatedImage, read_split
+from training.evaluate.ground_truth import GroundTruth, ground_truth_of
+from training.evaluate.prediction_files import read_predictions, write_predictions, write_text
+from training.evaluate.predictions import Predictions
+from training.evaluate.report import MEANING, to_json, to_table
+from training.evaluate.runner import run_detector
+from training.evaluate.scores import Scores, score_predictions
+
+DEFAULT_READS = (1, 2, 4, 8)
+SAVED = "saved"
+
+
+def eval_command(argv: list[str] | None = None) -> int:
+    """The console script."""
+    parser = build_parser(
+        "spyv4-eval",
+        "Measure a detector on a data set in the layout of Pascal VOC at several numbers of"
+        f"\nreads, or score saved detections.\n\n{MEANING}.",
+        "spyv4-eval --voc-root data/VOCdevkit --eval VOC2007:test --reads 1,2,4,8",
+    )
+    add_arguments(parser)
+    return run_command(parser, run, argv)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `spyv4-eval`."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--voc-root", type=Path, required=True, help="folder that holds VOC2007 etc.")
+    data.add_argument("--eval", default="VOC2007:test", help="image sets (default: %(default)s)")
+    data.add_argument("--limit", type=_positive, help="only the first so many pictures")
+    data.add_argument("--skip-bad", action="store_true", help="leave out damaged pictures")
+    model = parser.add_argument_group("detector")
+    model.add_argument("--weights", help="name or path of the weights (default: those shipped)")
+    model.add_argument(
+        "--reads",
+        type=_read_counts,
+        help="numbers of reads to report (default: 1,2,4,8)",
+    )
+    model.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto")
+    model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    model.add_argument("--batch-size", type=_positive, default=8, help="(default: %(default)s)")
+    model.add_argument(
+        "--image-size",
+        type=_positive,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="size that pictures are stretched to (default: that of the weights)",
+    )
+    model.add_argument(
+        "--score-threshold", type=_share, default=0.001, help="(default: %(default)s)"
+    )
+    model.add_argument(
+        "--iou-threshold", type=_share, default=0.5, help="of suppression (default: %(default)s)"
+    )
+    scoring = parser.add_argument_group("scoring")
+    scoring.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="score these saved detections; needs the annotations only, neither pictures nor model",
+    )
+    scoring.add_argument(
+        "--report-classes",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="CLASS,CLASS",
+        help="report the mean over these classes too",
+    )
+    scoring.add_argument(
+        "--coco",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="COCO's metrics too (default: yes)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    output.add_argument(
+        "--save-predictions",
+        metavar="FILE|FOLDER/",
+        help="write the detections as a JSON list, or as the VOC devkit's files into a folder",
+    )
+    output.add_argument(
+        "--save-reads",
+        type=_positive,
+        help="number of reads whose detections are saved (default: the largest)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate as `arguments` say, print the table and write the files.
+
+    Raises:
+        SPYv4Error: for arguments, data or saved detections that are not right.
+        OSError: if a file cannot be read or written.
+    """
+    reads: tuple[int, ...] = arguments.reads or DEFAULT_READS
+    save_reads = arguments.save_reads or max(reads)
+    if save_reads not in reads:
+        raise ArgumentError(f"--save-reads must be one of --reads {reads}, not {save_reads}")
+    save_path = _prepared(arguments.save_predictions)
+    json_path = _prepared(arguments.json)
+    if arguments.predictions:
+        result = _score_saved(arguments)
+    else:
+        result = _score_detector(arguments, reads, save_reads)
+    truth = result.truth
+    if save_path:
+        write_predictions(save_path, result.kept, truth.image_ids, truth.class_names)
+    if json_path:
+        write_text(json_path, json.dumps(_document(arguments, result), indent=1) + "\n")
+    sys.stdout.write(
+        f"{arguments.eval}: {len(truth.image_ids)} images\n{MEANING}\n\n"
+        f"{to_table(result.by_reads, truth, arguments.report_classes)}\n"
+    )
+    return 0
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What was measured, with which settings, and the detections to save."""
+
+    truth: GroundTruth
+    by_reads: dict[str, Scores]
+    kept: Predictions
+    settings: dict[str, Any]
+
+
+def _score_saved(arguments: argparse.Namespace) -> _Evaluation:
+    """Score `--predictions`, as those of the one number of `--reads` if it is given."""
+    truth = _truth(arguments, _annotated(arguments, VOC_CLASSES, need_images=False), VOC_CLASSES)
+    predictions = read_predictions(arguments.predictions, truth.image_ids, truth.class_names)
+    reads = arguments.reads or ()
+    if len(reads) > 1:
+        raise ArgumentError("saved detections are of one number of reads; give --reads only one")
+    scores = score_predictions(predictions, truth, coco=arguments.coco)
+    return _Evaluation(
+        truth,
+        {str(reads[0]) if reads else SAVED: scores},
+        predictions,
+        {"predictions": str(arguments.predictions)},
+    )
+
+
+def _score_detector(
+    arguments: argparse.Namespace, reads: Sequence[int], save_reads: int
+) -> _Evaluation:
+    """Run the detector and score what it finds at every number of reads."""
+    detector = Detector.load(
+        arguments.weights,
+        runtime=arguments.runtime,
+        device=arguments.device,
+        image_size=tuple(arguments.image_size) if arguments.image_size else None,
+    )
+    class_names = detector.config.class_names
+    images = _annotated(arguments, class_names, need_images=True)
+    truth = _truth(arguments, images, class_names)
+    results = run_detector(
+        detector,
+        images,
+        reads,
+        score_threshold=arguments.score_threshold,
+        iou_threshold=arguments.iou_threshold,
+        batch_size=arguments.batch_size,
+    )
+    by_reads = {
+        str(count): score_predictions(
+            result.predictions,
+            truth,
+            coco=arguments.coco,
+            firing_rate=result.firing_rate,
+            ms_per_image=result.ms_per_image,
+        )
+        for count, result in results.items()
+    }
+    settings = {
+        "weights": find_weights(arguments.weights).name,
+        "runtime": arguments.runtime,
+        "image_size": detector.image_size,
+        "batch_size": arguments.batch_size,
+        "score_threshold": arguments.score_threshold,
+        "iou_threshold": arguments.iou_threshold,
+    }
+    return _Evaluation(truth, by_reads, results[save_reads].predictions, settings)
+
+
+def _annotated(
+    arguments: argparse.Namespace, class_names: Sequence[str], *, need_images: bool
+) -> list[AnnotatedImage]:
+    """The annotated pictures to evaluate on."""
+    images = read_split(
+        arguments.voc_root,
+        arguments.eval,
+        class_names,
+        need_images=need_images,
+        skip_bad=arguments.skip_bad,
+    )
+    return images[: arguments.limit]
+
+
+def _truth(
+    arguments: argparse.Namespace, images: Sequence[AnnotatedImage], class_names: Sequence[str]
+) -> GroundTruth:
+    """The ground truth; refuses classes to report that there are not."""
+    for name in arguments.report_classes:
+        if name not in class_names:
+            raise ArgumentError(
+                f"--report-classes has unknown class {name!r}; known: {', '.join(class_names)}"
+            )
+    return ground_truth_of(images, class_names)
+
+
+def _prepared(given: str | Path | None) -> Path | None:
+    """A path to write to, its folder made, before hours of work; a final slash means a folder."""
+    if not given:
+        return None
+    path = Path(given)
+    folder = path if str(given).endswith("/") else path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _document(arguments: argparse.Namespace, result: _Evaluation) -> dict[str, Any]:
+    """Everything that was measured, and how."""
+    return {
+        "eval": arguments.eval,
+        "images": len(result.truth.image_ids),
+        "boxes_per_class": result.truth.boxes_per_class,
+        "meaning": MEANING.replace("\n", " "),
+        "settings": result.settings,
+        "by_reads": {
+            name: to_json(scores, arguments.report_classes)
+            for name, scores in result.by_reads.items()
+        },
+    }
+
+
+def _read_counts(text: str) -> tuple[int, ...]:
+    """`1,2,4,8` as ascending numbers of reads."""
+    counts = sorted({_positive(part) for part in text.split(",")})
+    if counts[-1] > MAX_READS:
+        raise argparse.ArgumentTypeError(f"reads must be at most {MAX_READS}, not {counts[-1]}")
+    return tuple(counts)
+
+
+def _positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
+    return value

@@ -1,0 +1,70 @@
+"""The figures of an evaluation as a table for people and as JSON."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from training.evaluate.ground_truth import GroundTruth
+from training.evaluate.scores import Scores
+
+MEANING = (
+    "IoU of at least 0.5 as the Pascal VOC devkit measures it, difficult boxes ignored;\n"
+    "mAP over the classes with at least one box that is not difficult"
+)
+COCO_COLUMNS = {"ap": "COCO AP", "ap50": "AP50", "ap75": "AP75"}
+
+
+def to_json(scores: Scores, subset: Sequence[str] = ()) -> dict[str, Any]:
+    """The figures as plain values, shares 0..1; `map_subset` is the mean over `subset`."""
+    values: dict[str, Any] = {
+        "map": scores.mean_ap(),
+        "map_11pt": scores.mean_ap_11pt(),
+        "ap_per_class": dict(scores.ap_per_class),
+        "ap_11pt_per_class": dict(scores.ap_11pt_per_class),
+        "firing_rate": scores.firing_rate,
+        "ms_per_image": scores.ms_per_image,
+        "detections": scores.detections,
+    }
+    if subset:
+        values |= {"map_subset": scores.mean_ap(subset), "subset": list(subset)}
+    return values | ({"coco": dict(scores.coco)} if scores.coco else {})
+
+
+def to_table(by_reads: Mapping[str, Scores], truth: GroundTruth, subset: Sequence[str] = ()) -> str:
+    """Reads against the figures, then average precision by class; shares in percent."""
+    columns: dict[str, Callable[[Scores], float | None]] = {
+        "mAP": Scores.mean_ap,
+        "mAP 11-point": Scores.mean_ap_11pt,
+    }
+    if subset:
+        columns[f"mAP of {len(subset)}"] = lambda scores: scores.mean_ap(subset)
+    if all(scores.coco for scores in by_reads.values()):
+        for key, heading in COCO_COLUMNS.items():
+            columns[heading] = lambda scores, key=key: scores.coco[key]  # type: ignore[misc]
+    columns["firing rate"] = lambda scores: scores.firing_rate
+    summary = [["reads", *(f"{heading} %" for heading in columns), "ms per image"]]
+    for reads, scores in by_reads.items():
+        figures = [_percent(figure(scores)) for figure in columns.values()]
+        time = "-" if scores.ms_per_image is None else f"{scores.ms_per_image:.1f}"
+        summary.append([reads, *figures, time])
+    classes = [["class", "boxes", *(f"AP % at {reads}" for reads in by_reads)]]
+    for name, boxes in truth.boxes_per_class.items():
+        figures = [_percent(scores.ap_per_class[name]) for scores in by_reads.values()]
+        classes.append([name, str(boxes), *figures])
+    return f"{_aligned(summary)}\n\n{_aligned(classes)}"
+
+
+def _percent(share: float | None) -> str:
+    """A share in percent; a dash where there is none."""
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in rows
+    )
