@@ -86,6 +86,7 @@ def test_both_kinds_of_files_score_the_same(voc_root, tmp_path):
         (["--eval", "VOC2007:train"], "no image set"),
         (["--eval", "VOC2007:test,VOC2007:test"], "'000001' comes more than once"),
         (["--save-reads", "3"], "--save-reads must be one of"),
+        (["--json", "."], "--json must be a file"),
         (["--limit", "1"], "entry 1: unknown image_id '000002'"),
     ],
 )

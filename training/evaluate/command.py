@@ -114,6 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"--save-reads must be one of --reads {reads}, not {save_reads}")
     save_path = _prepared(arguments.save_predictions)
     json_path = _prepared(arguments.json)
+    if json_path and json_path.is_dir():
+        raise ArgumentError(f"--json must be a file, not the folder {json_path}")
     if arguments.predictions:
         result = _score_saved(arguments)
     else:
