@@ -35,10 +35,9 @@ def run_command(
         Ctrl-C. With `--debug` errors are raised with their traceback instead.
     """
     arguments = parser.parse_args(argv)
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.debug else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    for package in ("spyv4", "training", "detector_app"):
+        logging.getLogger(package).setLevel(logging.DEBUG if arguments.debug else logging.INFO)
     try:
         return action(arguments) or EXIT_OK
     except KeyboardInterrupt:

@@ -108,14 +108,25 @@ class Detector:
             RuntimeUnavailableError: if the runtime or device is not available here.
         """
         path = find_weights(weights)
-        if runtime == "onnx" or (runtime == "auto" and path.suffix == ".onnx"):
-            # Imported here: it takes a second, and most users never need it.
-            from spyv4.runtime.onnx_runtime import load_onnx_runtime
+        if path.suffix == ".onnx" or runtime == "onnx":
+            if runtime == "torch":
+                raise ArgumentError(f"{path} needs the onnx runtime, not torch")
+            # Imported here: it takes seconds, and most users never need it.
+            from spyv4.runtime.onnx_runtime import OnnxRuntime, export_and_load, pick_providers
 
-            return cls(load_onnx_runtime(path, device), image_size=image_size)
-        model = load_weights(weights)
+            if path.suffix == ".onnx":
+                onnx = OnnxRuntime(path, pick_providers(device))
+                return cls(onnx, image_size=image_size or onnx.image_size)
+            model = load_weights(weights)
+            size = image_size or model.config.image_size
+            return cls(export_and_load(model, size, device), image_size=size)
         return cls(
-            TorchRuntime(model, pick_device(device), precision=precision, compile_step=compile),
+            TorchRuntime(
+                load_weights(weights),
+                pick_device(device),
+                precision=precision,
+                compile_step=compile,
+            ),
             image_size=image_size,
         )
 

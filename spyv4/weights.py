@@ -10,18 +10,22 @@ from spyv4.errors import CheckpointError
 from spyv4.models.spyv4 import SPYv4
 
 
-def _manifest() -> tuple[Path, dict[str, Any]]:
-    folder = Path(str(files("weights")))
-    path = folder / "manifest.json"
+def _folder() -> Path:
+    return Path(str(files("weights")))
+
+
+def _manifest() -> dict[str, Any]:
     try:
-        return folder, json.loads(path.read_text(encoding="utf-8"))
+        text = (_folder() / "manifest.json").read_text(encoding="utf-8")
+        manifest: dict[str, Any] = json.loads(text)
+        return manifest
     except (OSError, ValueError) as error:
         raise CheckpointError(f"the list of shipped weights cannot be read: {error}") from error
 
 
 def shipped_weights() -> tuple[str, ...]:
     """Names of the weights that come with the package, the default first."""
-    _, manifest = _manifest()
+    manifest = _manifest()
     default = manifest["default"]
     return (default, *(name for name in manifest["weights"] if name != default))
 
@@ -34,7 +38,7 @@ def find_weights(weights: str | Path | None = None) -> Path:
     """
     if weights is not None and Path(weights).is_file():
         return Path(weights)
-    folder, manifest = _manifest()
+    manifest = _manifest()
     name = manifest["default"] if weights is None else str(weights)
     if name not in manifest["weights"]:
         raise CheckpointError(
@@ -42,15 +46,14 @@ def find_weights(weights: str | Path | None = None) -> Path:
             f"{', '.join(manifest['weights'])}"
         )
     file: str = manifest["weights"][name]["file"]
-    return folder / file
+    return _folder() / file
 
 
 def load_weights(weights: str | Path | None = None) -> SPYv4:
     """The network in `weights`, its checksum compared with the manifest where it is shipped."""
     path = find_weights(weights)
-    folder, manifest = _manifest()
     sha256 = None
-    if path.parent == folder:
-        by_file = {item["file"]: item["sha256"] for item in manifest["weights"].values()}
+    if path.parent == _folder():
+        by_file = {item["file"]: item["sha256"] for item in _manifest()["weights"].values()}
         sha256 = by_file.get(path.name)
     return load_model(path, sha256=sha256)

@@ -1,5 +1,6 @@
 """The whole network: backbone, neck, heads and read-out."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -92,7 +93,7 @@ class SPYv4(nn.Module):
 
     def _initialise_heads(self) -> None:
         """Small weights, and a bias that starts objectness at `INITIAL_OBJECTNESS`."""
-        logit = torch.logit(torch.tensor(INITIAL_OBJECTNESS)).item()
+        logit = math.log(INITIAL_OBJECTNESS / (1 - INITIAL_OBJECTNESS))
         for head in (self.neck.head_p5, self.neck.head_p4):
             nn.init.normal_(head.weight, std=0.01)
             bias = torch.zeros(head.out_channels).view(-1, self.config.outputs_per_anchor)

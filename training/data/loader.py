@@ -4,6 +4,7 @@ Whoever builds a batch, in whatever process and after whatever interruption, get
 so a run can be resumed in the middle of an epoch, with another number of workers.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -282,5 +283,11 @@ def _target_rows(index: int, sample: Sample) -> NDArray[np.float32]:
 
 
 def _start_worker(_worker: int) -> None:
-    """One thread a worker: more of OpenCV's would fight over the same cores."""
+    """One thread a worker, and only the main process decides when to stop.
+
+    More threads of OpenCV would fight over the same cores. A signal to the whole process group
+    would end the workers before the main process has saved.
+    """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

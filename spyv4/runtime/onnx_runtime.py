@@ -1,0 +1,117 @@
+"""ONNX Runtime: the CUDA provider where there is one, else the CPU."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from spyv4.activity import Activity
+from spyv4.config import ModelConfig, from_mapping
+from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError, StateShapeError
+from spyv4.models.spyv4 import SPYv4, SPYv4State
+from spyv4.runtime.base import StepResult
+from spyv4.runtime.onnx_export import ONNX_FORMAT, OUTPUTS, export_onnx
+from spyv4.types import HeadMaps
+
+
+def pick_providers(device: str) -> list[str]:
+    """Providers for `auto`, `cpu` or `cuda`, best first.
+
+    Raises:
+        RuntimeUnavailableError: if `cuda` is asked for and ONNX Runtime cannot use a GPU here.
+    """
+    cuda = (
+        device != "cpu"
+        and torch.cuda.is_available()
+        and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    )
+    if device == "cuda" and not cuda:
+        raise RuntimeUnavailableError("ONNX Runtime finds no CUDA GPU here; use --device cpu")
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+
+
+class OnnxRuntime:
+    """Runs an exported one-read step.
+
+    Args:
+        path: a file that `spyv4-export` wrote.
+        providers: ONNX Runtime providers, best first.
+
+    Raises:
+        CheckpointError: if the file is not such a file.
+    """
+
+    def __init__(self, path: Path, providers: list[str]) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            if metadata.get("format") != ONNX_FORMAT:
+                raise CheckpointError(f"{path} was not written by spyv4-export")
+            self._config = from_mapping(ModelConfig, json.loads(metadata["config"]))
+            height, width = json.loads(metadata["image_size"])
+        except (RuntimeError, ValueError, KeyError, ConfigError) as error:
+            raise CheckpointError(f"{path} is not a readable ONNX model: {error}") from error
+        self.image_size = (int(height), int(width))
+        self._names = [node.name for node in self.session.get_inputs()]
+        with torch.device("meta"):
+            self._skeleton = SPYv4(self._config)
+
+    @property
+    def config(self) -> ModelConfig:
+        """Configuration of the network."""
+        return self._config
+
+    @property
+    def description(self) -> str:
+        """For example `ONNX Runtime, CPUExecutionProvider`."""
+        return f"ONNX Runtime, {self.session.get_providers()[0]}"
+
+    def initial_state(self, batch: int, image_size: tuple[int, int]) -> SPYv4State:
+        """The state before the first read.
+
+        Raises:
+            StateShapeError: if the file was exported for another size.
+        """
+        if image_size != self.image_size:
+            raise StateShapeError(
+                f"this ONNX file is for pictures of {self.image_size}, not {image_size} (height, "
+                "width); export one of that size with spyv4-export --image-size"
+            )
+        flat, spec = tree_flatten(self._skeleton.initial_state(batch, image_size))
+        state: SPYv4State = tree_unflatten([torch.zeros(t.shape) for t in flat], spec)
+        return state
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """The images themselves."""
+        return images.contiguous()
+
+    def step(self, prepared: Tensor, state: SPYv4State, *, activity: bool = False) -> StepResult:
+        """One read of prepared images."""
+        flat, spec = tree_flatten(state)
+        feed = {
+            name: np.ascontiguousarray(tensor.numpy())
+            for name, tensor in zip(self._names, (prepared, *flat), strict=True)
+        }
+        tensors = [torch.from_numpy(array) for array in self.session.run(None, feed)]
+        p5, p4, rates, rasters = tensors[: len(OUTPUTS)]
+        return StepResult(
+            HeadMaps(p5, p4),
+            tree_unflatten(tensors[len(OUTPUTS) :], spec),
+            Activity(rates, rasters) if activity else None,
+        )
+
+
+def export_and_load(model: SPYv4, image_size: tuple[int, int], device: str) -> OnnxRuntime:
+    """Export `model` to a temporary file and load that."""
+    providers = pick_providers(device)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export_onnx(model, path, image_size)
+        return OnnxRuntime(path, providers)
