@@ -41,7 +41,7 @@ def draw_boxes(image_bgr: Image, detections: Detections) -> Image:
     ):
         colour = class_colour(int(label))[::-1]
         left, top, right, bottom = (round(float(value)) for value in box)
-        cv2.rectangle(canvas, (left, top), (right, bottom), colour, line, cv2.LINE_AA)
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, line)
         _draw_label(canvas, f"{name} {score:.0%}", (left, top), colour, size)
     return canvas
 

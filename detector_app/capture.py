@@ -110,6 +110,11 @@ class Capture:
         return self._slot is not None
 
     @property
+    def source(self) -> Source | None:
+        """What is being read, None where there is nothing selected, or it ended or failed."""
+        return self._source
+
+    @property
     def error(self) -> SPYv4Error | None:
         """Why the source failed, or None."""
         return self._error

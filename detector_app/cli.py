@@ -10,17 +10,19 @@ from typing import Any, get_args
 
 import cv2
 import uvicorn
-from spyv4.preprocess import read_image
 
 from detector_app.annotate import draw_boxes
 from detector_app.pipeline import Pipeline, ReadOptions
+from detector_app.schemas import check_parameters
 from detector_app.server import create_app, load_detector
-from detector_app.settings import RuntimeName, Settings, load_settings
+from detector_app.settings import Settings, load_settings
 from detector_app.sources import IMAGE_SUFFIXES
 from detector_app.window import has_gui, watch
 from spyv4 import Detector
 from spyv4.commandline import EXIT_OK, EXIT_USAGE, build_parser, run_command
+from spyv4.detector import RuntimeName
 from spyv4.errors import ArgumentError, ImageError
+from spyv4.preprocess import read_image
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +66,7 @@ def detect_command(argv: list[str] | None = None) -> int:
 
 
 def _detect(arguments: argparse.Namespace) -> int:
+    check_parameters(vars(arguments))
     pictures, problems = _pictures(arguments.paths)
     output = arguments.output or Path("detected")
     targets = _targets(pictures, output)
@@ -190,7 +193,6 @@ def _webcam(arguments: argparse.Namespace) -> int:
     source = settings.open_source(loop=False)
     detector = load_detector(settings)
     pipeline = Pipeline(detector, source, ReadOptions(settings.reads or detector.config.reads))
-    pipeline.start()
     try:
         watch(pipeline)
     finally:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 FRAME_SIZE = (480, 640)
 FRAME_RATE = 25.0
-SHOT_FRAMES = 150
+SHOT_FRAMES = 200
 CLOSEST = 0.62
 """Side of the closest view relative to the whole canvas."""
 

@@ -36,10 +36,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
-from pydantic import ValidationError
 
 from detector_app.pipeline import Mailbox, Pipeline, ReadOptions, Update
-from detector_app.schemas import DetectParameters, boxes_of, one_line
+from detector_app.schemas import boxes_of, check_parameters
 from detector_app.uploads import decode_upload
 from spyv4 import Detections
 from spyv4.errors import SPYv4Error
@@ -150,8 +149,6 @@ class LiveConnection:
             try:
                 values = json.loads(message["text"])
                 await self._obey(values)
-            except ValidationError as error:
-                self._post_error(one_line(list(error.errors())))
             except SPYv4Error as error:
                 self._post_error(str(error))
             except (ValueError, TypeError, AttributeError):
@@ -162,7 +159,7 @@ class LiveConnection:
             case "settings":
                 current = vars(self._options or self._pipeline.options)
                 values = {name: message.get(name, value) for name, value in current.items()}
-                self._options = DetectParameters.model_validate(values).options
+                self._options = check_parameters(values).options
                 self._pipeline.options = self._options
             case "watch":
                 await self._watch(bool(message.get("on")))

@@ -203,8 +203,9 @@ class Pipeline:
     def start(self) -> None:
         """Start both threads, and look once whether the source is there."""
         self._started = True
+        if self._capture.source is not self._source:
+            self._capture.select(self._source)
         self._capture.start()
-        self._capture.select(self._source)
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -256,10 +257,11 @@ class Pipeline:
         return result
 
     def watch(self, mailbox: Mailbox) -> None:
-        """Deliver live reads to `mailbox` from now on; the first viewer starts the source."""
+        """Deliver live reads to `mailbox` from now on; the first viewer opens the source."""
         with self._wake:
             self._viewers.add(mailbox)
-            if len(self._viewers) == 1 and self._capture.error is None:
+            idle = self._capture.source is not self._source
+            if idle and self._capture.error is None:
                 self._capture.select(self._source)
 
     def unwatch(self, mailbox: Mailbox) -> None:
@@ -394,10 +396,11 @@ class Pipeline:
                     )
                 )
             return
-        if not self._viewers:
-            self._reading = False
-            self._capture.select(None)
-            return
+        with self._wake:
+            if not self._viewers:
+                self._reading = False
+                self._capture.select(None)
+                return
         self._read_live(frame)
         self._reading = False
 

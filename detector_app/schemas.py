@@ -1,12 +1,14 @@
 """What the server says over HTTP, and how what it is asked is checked."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from detector_app.pipeline import ReadOptions
 from spyv4 import Detections
 from spyv4.config import MAX_READS
+from spyv4.errors import ArgumentError
 
 
 class DetectParameters(BaseModel):
@@ -21,6 +23,20 @@ class DetectParameters(BaseModel):
     def options(self) -> ReadOptions:
         """The same without `per_read`."""
         return ReadOptions(self.reads, self.score_threshold, self.iou_threshold)
+
+
+def check_parameters(values: Mapping[str, Any]) -> DetectParameters:
+    """Checked parameters from those of `values` that have a known name and are not None.
+
+    Raises:
+        ArgumentError: a value is out of range; the message names it.
+    """
+    known = DetectParameters.model_fields
+    given = {name: values[name] for name in known if values.get(name) is not None}
+    try:
+        return DetectParameters.model_validate(given)
+    except ValidationError as error:
+        raise ArgumentError(one_line(list(error.errors()))) from None
 
 
 class Box(BaseModel):

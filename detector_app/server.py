@@ -13,7 +13,6 @@ from fastapi import FastAPI, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import ValidationError
 
 from detector_app.annotate import colour_hex, shallow_and_deep
 from detector_app.errors import (
@@ -28,13 +27,13 @@ from detector_app.errors import (
 from detector_app.live import LiveConnection
 from detector_app.pipeline import Pipeline, ReadOptions, State
 from detector_app.schemas import (
-    DetectParameters,
     DetectResponse,
     ErrorResponse,
     Health,
     LiveResponse,
     SourceRequest,
     boxes_of,
+    check_parameters,
     one_line,
     rates_of,
     read_result,
@@ -107,7 +106,9 @@ def create_app(settings: Settings | None = None, detector: Detector | None = Non
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loaded = detector or await asyncio.to_thread(load_detector, settings)
+        loaded = detector
+        if loaded is None:
+            loaded = await asyncio.to_thread(load_detector, settings)
         options = ReadOptions(reads=settings.reads or loaded.config.reads)
         pipeline = Pipeline(loaded, source, options, settings.queue_size)
         app.state.pipeline = pipeline
@@ -218,9 +219,10 @@ def _add_detect(app: FastAPI) -> None:
             "per_read": per_read,
         }
         pipeline.require("submit")
-        _parameters(pipeline, query)  # before the body is read
+        query["reads"] = pipeline.detector.config.reads if reads is None else reads
+        check_parameters(query)  # before the body is read
         data, fields = await read_upload(request, settings.max_body_bytes)
-        parameters = _parameters(pipeline, query | fields)
+        parameters = check_parameters(query | fields)
         async with app.state.decoding:
             image = await asyncio.to_thread(decode_upload, data, settings.max_pixels)
         partials: list[Detections] = []
@@ -241,19 +243,6 @@ def _add_detect(app: FastAPI) -> None:
             "per_read": [read_result(partial) for partial in partials] or None,
         }
         return JSONResponse(body)
-
-
-def _parameters(pipeline: Pipeline, values: Mapping[str, Any]) -> DetectParameters:
-    """The checked parameters; the model's own number of reads where none is given."""
-    given = {
-        name: value
-        for name, value in values.items()
-        if value is not None and name in DetectParameters.model_fields
-    }
-    try:
-        return DetectParameters.model_validate({"reads": pipeline.detector.config.reads} | given)
-    except ValidationError as error:
-        raise ArgumentError(one_line(list(error.errors()))) from None
 
 
 def _add_live(app: FastAPI) -> None:

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from detector_app.sources import Source, parse_source
 from spyv4.config import check_reads
+from spyv4.detector import RuntimeName
 from spyv4.errors import ConfigError
 
-RuntimeName = Literal["auto", "torch", "onnx"]
 PREFIX = "SPYV4_"
 
 

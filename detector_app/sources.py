@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from spyv4.preprocess import read_image
 
 from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
+from spyv4.preprocess import read_image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 HOLD_S = 2.0

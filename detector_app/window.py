@@ -57,7 +57,7 @@ def show_window(image: Image) -> bool:
 
 
 def watch(pipeline: Pipeline, show: Callable[[Image], bool] = show_window) -> None:
-    """Show every read of the live frames until the source ends or `show` returns False.
+    """Start the pipeline and show every read until the source ends or `show` returns False.
 
     Raises:
         SourceError: where the source is not there or was lost.
@@ -65,6 +65,7 @@ def watch(pipeline: Pipeline, show: Callable[[Image], bool] = show_window) -> No
     mailbox = Mailbox()
     strip = RasterStrip(shallow_and_deep(pipeline.detector.layer_names))
     pipeline.watch(mailbox)
+    pipeline.start()
     try:
         while True:
             finished = pipeline.finished

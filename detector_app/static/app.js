@@ -22,6 +22,7 @@ let frameId = -1; // of the live frame on show
 let early = []; // reads that came before their frame was decoded
 let own = null; // {stream?, file?, busy} while the visitor's own pictures are looked at
 let latencies = [];
+let peakRate = 0.2; // firing rate that fills a bar
 const ticks = { frames: [], reads: [] };
 
 // --- connection -----------------------------------------------------------------------------
@@ -120,9 +121,10 @@ function showRead(read) {
   const done = Math.round((read.read / read.reads) * segments);
   [...bar.children].forEach((segment, i) => (segment.className = i < done ? (i === done - 1 ? "on now" : "on") : ""));
   if (read.read === read.reads || own) showFound(read.detections);
+  peakRate = Math.max(peakRate, ...read.firing_rates);
   read.firing_rates.forEach((rate, i) => {
     const row = $("rates").children[i];
-    row.querySelector("i").style.width = `${Math.min(100, rate * 100)}%`;
+    row.querySelector("i").style.width = `${(100 * rate) / peakRate}%`;
     row.lastChild.textContent = percent(rate);
   });
   for (const which of ["shallow", "deep"])
@@ -325,10 +327,12 @@ async function sendCamera() {
   const canvas = new OffscreenCanvas(Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale));
   canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
   const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
-  if (!own || !own.stream) return;
-  socket.send(await blob.arrayBuffer());
+  const bitmap = await createImageBitmap(canvas);
+  const data = await blob.arrayBuffer();
+  if (!own || !own.stream || socket.readyState !== WebSocket.OPEN) return bitmap.close();
+  stage.show(bitmap);
+  socket.send(data);
   tick("frames");
-  stage.show(await createImageBitmap(canvas));
 }
 
 async function openFile(file) {

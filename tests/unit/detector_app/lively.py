@@ -1,0 +1,15 @@
+"""A tiny untrained detector that spikes and finds things, if not the right ones."""
+
+import torch
+
+from spyv4 import Detector
+from tests.helpers.tiny_model import tiny_model
+
+
+def lively_detector() -> Detector:
+    torch.set_num_threads(1)
+    model = tiny_model(reads=3)
+    with torch.no_grad():
+        for head in (model.neck.head_p5, model.neck.head_p4):
+            head.bias.zero_()
+    return Detector.from_model(model)

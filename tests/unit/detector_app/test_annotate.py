@@ -1,0 +1,59 @@
+import numpy as np
+
+from detector_app.annotate import (
+    RasterStrip,
+    class_colour,
+    colour_hex,
+    draw_boxes,
+    draw_status,
+    shallow_and_deep,
+)
+from spyv4 import Detections
+
+PICTURE = np.full((120, 160, 3), 50, np.uint8)
+
+
+def detections(**more):
+    return Detections(
+        np.array([[20, 30, 90, 100], [-5, -5, 400, 300]], np.float32),
+        np.array([0.9, 0.6], np.float32),
+        np.array([1, 0]),
+        ("cat", "dog"),
+        (120, 160),
+        1,
+        **more,
+    )
+
+
+def test_boxes_are_drawn_onto_a_copy():
+    drawn = draw_boxes(PICTURE, detections())
+    assert drawn.shape == PICTURE.shape
+    assert (PICTURE == 50).all()
+    assert tuple(int(v) for v in drawn[70, 20]) == class_colour(1)[::-1]
+
+
+def test_colours_are_fixed_and_differ():
+    assert colour_hex(3) == colour_hex(3)
+    assert len({colour_hex(label) for label in range(80)}) == 80
+
+
+def test_a_strip_shows_the_newest_read_at_the_right():
+    strip = RasterStrip(["a", "b"], columns=10)
+    strip.add(detections(rasters={"a": np.ones(8, bool), "b": np.zeros(8, bool)}))
+    image = strip.render(100, 40)
+    assert image.shape == (80, 100, 3)
+    assert (image[5:40, 95] > 100).any()
+    np.testing.assert_array_equal(image[30, 20], image[70, 20])
+    assert not (image[45:80, 91:] > 100).any()
+
+
+def test_status_is_drawn_in_place():
+    canvas = PICTURE.copy()
+    draw_status(canvas, "7 fps")
+    assert (canvas != PICTURE).any()
+
+
+def test_one_layer_or_many():
+    assert shallow_and_deep(["only"]) == ("only", "only")
+    shallow, deep = shallow_and_deep([f"layer{i}" for i in range(19)])
+    assert (shallow, deep) == ("layer1", "layer17")

@@ -1,0 +1,52 @@
+import socket
+
+import numpy as np
+import pytest
+
+from detector_app.demo import FRAME_SIZE, PHOTOGRAPHS, SHOT_FRAMES, DemoSource
+
+EVERY = range(0, 3 * SHOT_FRAMES, 7)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return DemoSource()
+
+
+def test_photographs_load_without_a_network(monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("the demo tried to use the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    source = DemoSource()
+    source.open()
+    assert source.read().shape == (*FRAME_SIZE, 3)
+
+
+def test_a_frame_depends_on_its_number_alone(demo):
+    again = DemoSource()
+    again.open()
+    for index in range(5):
+        np.testing.assert_array_equal(again.read(), demo.frame(index))
+
+
+def test_every_photograph_is_shown_whole_and_in_part(demo):
+    views = [demo.view(index) for index in range(3 * SHOT_FRAMES)]
+    for photograph in PHOTOGRAPHS:
+        whole = [view.whole for view in views if view.photograph is photograph]
+        assert any(whole)
+        assert not all(whole)
+
+
+def test_the_view_moves_smoothly_within_a_shot(demo):
+    boxes = np.array([demo.view(index).box for index in range(SHOT_FRAMES)])
+    assert np.abs(np.diff(boxes, axis=0)).max() < 12
+    assert np.ptp(boxes, axis=0).max() > 40
+
+
+def test_the_box_lies_in_the_frame(demo):
+    for index in EVERY:
+        view = demo.view(index)
+        assert 0 <= view.box.left < view.box.right <= FRAME_SIZE[1]
+        assert 0 <= view.box.top < view.box.bottom <= FRAME_SIZE[0]
+        assert 0.2 < view.visible <= 1 + 1e-9

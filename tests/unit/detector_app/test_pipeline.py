@@ -1,0 +1,175 @@
+import threading
+
+import numpy as np
+import pytest
+
+from detector_app.errors import PipelineBusyError, PipelineStateError, SourceLostError
+from detector_app.pipeline import LEGAL, Mailbox, Pipeline, ReadOptions, State
+from tests.unit.detector_app.scripted import ScriptedSource, wait_until
+
+IMAGE = np.full((48, 64, 3), 90, np.uint8)
+OPTIONS = ReadOptions(reads=2, score_threshold=0.0)
+
+
+@pytest.fixture
+def source():
+    return ScriptedSource()
+
+
+@pytest.fixture
+def pipeline(detector, source):
+    made = Pipeline(detector, source, OPTIONS, queue_size=2)
+    made.start()
+    yield made
+    source.end()
+    made.stop()
+
+
+def watch(pipeline, source):
+    """Get past the look at startup, then watch."""
+    source.give(0)
+    wait_until(lambda: pipeline.capture.counts.consumed == 1)
+    source.give(0)  # wakes the reader, which then lets go
+    wait_until(lambda: source.closed == 1)
+    mailbox = Mailbox()
+    pipeline.watch(mailbox)
+    wait_until(lambda: source.opened == 2)
+    return mailbox
+
+
+def test_nothing_is_read_while_nobody_watches(pipeline, source):
+    source.give(1)
+    wait_until(lambda: pipeline.capture.counts.consumed == 1)
+    assert pipeline.state is State.IDLE
+    assert pipeline.latest is None
+
+
+def test_a_viewer_gets_every_read_of_a_frame(pipeline, source):
+    mailbox = watch(pipeline, source)
+    assert pipeline.state is State.RUNNING
+    source.give(5)
+    wait_until(lambda: pipeline.latest is not None and pipeline.latest.final)
+    updates = mailbox.drain()
+    assert [update.detections.reads for update in updates] == [1, 2]
+    assert {int(update.frame.image_bgr[0, 0, 0]) for update in updates} == {5}
+    assert set(updates[0].detections.rasters) == set(pipeline.detector.layer_names)
+    assert updates[-1].latency_ms > 0
+
+
+def test_the_frame_that_is_read_is_the_newest(pipeline, source):
+    mailbox = watch(pipeline, source)
+    busy, release = hold(pipeline)
+    source.give(11, 12, 13)
+    wait_until(lambda: pipeline.capture.counts.pending == 1 and source.steps.empty())
+    wait_until(lambda: pipeline.capture.counts.dropped >= 2)
+    release.set()
+    busy.result(10)
+    wait_until(lambda: pipeline.latest is not None and pipeline.latest.final)
+    assert {int(update.frame.image_bgr[0, 0, 0]) for update in mailbox.drain()} == {13}
+    counts = pipeline.capture.counts
+    assert counts.captured == counts.consumed + counts.dropped + counts.pending
+
+
+def level_of(pipeline):
+    """Brightness of the newest frame that was read to the end."""
+    latest = pipeline.latest
+    return int(latest.frame.image_bgr[0, 0, 0]) if latest is not None and latest.final else None
+
+
+def hold(pipeline):
+    """Keep the inference thread busy until the event is set."""
+    started, release = threading.Event(), threading.Event()
+
+    def wait(_detections):
+        started.set()
+        release.wait(10)
+
+    future = pipeline.submit(IMAGE, ReadOptions(reads=1), wait)
+    assert started.wait(10)
+    return future, release
+
+
+def test_a_full_queue_refuses_and_loses_nothing(pipeline):
+    held, release = hold(pipeline)
+    waiting = [pipeline.submit(IMAGE, OPTIONS) for _ in range(2)]
+    with pytest.raises(PipelineBusyError, match="2 pictures wait"):
+        pipeline.submit(IMAGE, OPTIONS)
+    release.set()
+    assert held.result(10).reads == 1
+    assert [future.result(10).reads for future in waiting] == [2, 2]
+
+
+def test_sent_pictures_are_read_as_the_detector_reads_them(pipeline, detector):
+    partials = []
+    result = pipeline.submit(IMAGE, OPTIONS, partials.append, rasters=True).result(10)
+    expected = detector.detect(IMAGE, reads=2, score_threshold=0.0, iou_threshold=0.3)
+    np.testing.assert_array_equal(result.boxes_xyxy, expected.boxes_xyxy)
+    assert [partial.reads for partial in partials] == [1, 2]
+
+
+def test_an_error_reaches_who_waits_and_nobody_else(pipeline):
+    with pytest.raises(Exception, match="reads"):
+        pipeline.submit(IMAGE, ReadOptions(reads=0)).result(10)
+    assert pipeline.submit(IMAGE, OPTIONS).result(10).reads == 2
+
+
+def test_a_lost_source_can_be_opened_again(pipeline, source):
+    watch(pipeline, source)
+    with pytest.raises(PipelineStateError, match="retry is not possible while"):
+        pipeline.retry()
+    source.fail(SourceLostError("the cable is out"))
+    wait_until(lambda: pipeline.state is State.ERROR)
+    assert pipeline.statistics()["error"] == "the cable is out"
+    assert pipeline.submit(IMAGE, OPTIONS).result(10).reads == 2
+    pipeline.retry()
+    assert pipeline.state is State.RUNNING
+    source.give(7)
+    wait_until(lambda: pipeline.latest is not None)
+
+
+def test_a_silent_source_counts_as_lost(pipeline, source, monkeypatch):
+    watch(pipeline, source)
+    monkeypatch.setattr("detector_app.pipeline.SILENCE_S", 0.05)
+    wait_until(lambda: pipeline.state is State.ERROR)
+    assert "delivered no picture" in str(pipeline.error)
+
+
+def test_the_last_viewer_closes_the_source(pipeline, source):
+    mailbox = watch(pipeline, source)
+    pipeline.unwatch(mailbox)
+    pipeline.unwatch(mailbox)
+    source.give(1)
+    wait_until(lambda: source.closed == 2)
+    assert pipeline.state is State.IDLE
+
+
+def test_stop_is_idempotent_and_refuses_what_waits(detector):
+    pipeline = Pipeline(detector, None, OPTIONS)
+    assert pipeline.state is State.STOPPED
+    pipeline.start()
+    held, release = hold(pipeline)
+    waiting = pipeline.submit(IMAGE, OPTIONS)
+    stopping = threading.Thread(target=pipeline.stop)
+    stopping.start()
+    with pytest.raises(PipelineStateError, match="shutting down"):
+        waiting.result(10)
+    release.set()
+    stopping.join(10)
+    assert held.result(10).reads == 1
+    pipeline.stop()
+    assert pipeline.state is State.STOPPED
+    for command in LEGAL:
+        with pytest.raises(PipelineStateError, match=f"{command} is not possible"):
+            pipeline.require(command)
+    with pytest.raises(PipelineStateError):
+        pipeline.submit(IMAGE, OPTIONS)
+
+
+def test_a_mailbox_never_holds_two_frames(pipeline, source):
+    mailbox = watch(pipeline, source)
+    for level in (1, 2, 3):
+        source.give(level)
+        wait_until(lambda: level_of(pipeline) == level)  # noqa: B023 - called at once
+    assert {int(update.frame.image_bgr[0, 0, 0]) for update in mailbox.drain()} == {3}
+    assert mailbox.drain() == []
+    assert mailbox.frame_id is None
