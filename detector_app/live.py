@@ -27,6 +27,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import struct
 import time
 from collections import deque
@@ -43,6 +44,7 @@ from detector_app.uploads import decode_upload
 from spyv4 import Detections
 from spyv4.errors import SPYv4Error
 
+logger = logging.getLogger(__name__)
 FRAMES_IN_FLIGHT = 2
 STATISTICS_INTERVAL_S = 0.5
 
@@ -70,6 +72,7 @@ class LiveConnection:
         self._frame = -1
         self._options: ReadOptions | None = None
         self._own_frames = 0
+        self._own_busy = False
         self._own_task: asyncio.Task[None] | None = None
         self._statistics_at = 0.0
 
@@ -90,7 +93,8 @@ class LiveConnection:
             for task in tasks:
                 task.cancel()
             for result in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
+                expected = isinstance(result, (SPYv4Error, WebSocketDisconnect))
+                if isinstance(result, Exception) and not expected:
                     raise result
 
     def _wake(self) -> None:
@@ -179,10 +183,12 @@ class LiveConnection:
 
     def _start_own(self, data: bytes) -> None:
         """Look at a picture that the client sent, unless one is being looked at."""
-        if self._own_task is not None and not self._own_task.done():
+        if self._own_busy:
             self._post_error("wait for the last read of a picture before sending the next")
             return
+        self._own_busy = True
         self._own_task = asyncio.create_task(self._look(data, self._own_frames))
+        self._own_task.add_done_callback(self._end_own)
         self._own_frames += 1
 
     async def _look(self, data: bytes, frame_id: int) -> None:
@@ -192,15 +198,28 @@ class LiveConnection:
         def deliver(detections: Detections) -> None:
             latency_ms = 1000 * (time.monotonic() - started)
             message = read_message(detections, frame_id, options.reads, latency_ms, own=True)
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._post, message)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody to tell
+                self._loop.call_soon_threadsafe(self._deliver_own, message)
 
-        try:
-            image = await asyncio.to_thread(decode_upload, data, self._max_pixels)
-            waiting = self._pipeline.submit(image, options, deliver, rasters=True)
-            await asyncio.wrap_future(waiting)
-        except SPYv4Error as error:
+        image = await asyncio.to_thread(decode_upload, data, self._max_pixels)
+        waiting = self._pipeline.submit(image, options, deliver, rasters=True)
+        await asyncio.wrap_future(waiting)
+
+    def _deliver_own(self, message: dict[str, Any]) -> None:
+        self._own_busy = message["read"] < message["reads"]
+        self._post(message)
+
+    def _end_own(self, task: asyncio.Task[None]) -> None:
+        """Tell the client where its picture failed."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        self._own_busy = False
+        if isinstance(error, SPYv4Error):
             self._post_error(str(error))
+        else:
+            logger.error("a picture that was sent failed", exc_info=error)
+            self._post_error("the server failed; its log says more")
 
 
 def same_origin(websocket: WebSocket) -> bool:

@@ -8,13 +8,13 @@ from fastapi import Request
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
-from spyv4.preprocess import read_image
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from detector_app.errors import BadRequestError, NotAnImageError, PayloadTooLargeError
 from spyv4.errors import ImageError
+from spyv4.preprocess import read_image
 
 
 async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str, str]]:
