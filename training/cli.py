@@ -1,6 +1,7 @@
 """The console scripts of the training package."""
 
 import argparse
+import copy
 import json
 import tomllib
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from spyv4.checkpoint import load_model
 from spyv4.commandline import build_parser, run_command
 from spyv4.config import MODEL_PRESETS, ModelConfig, from_mapping, model_preset, to_mapping
+from spyv4.detector import Detector
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.models.spyv4 import SPYv4
 from training.checkpoints import LAST, WEIGHTS, load_run
@@ -19,6 +21,9 @@ from training.config import TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.engine import Trainer
 from training.evaluate.command import eval_command
+from training.evaluate.ground_truth import ground_truth_of
+from training.evaluate.runner import run_detector
+from training.evaluate.scores import score_predictions
 from training.report.log import RunLog
 
 __all__ = ["eval_command", "train_command"]
@@ -67,6 +72,7 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--no-compile", action="store_true", help="skip compilation: starts sooner, runs slower")
     add("--save-minutes", type=float, default=5.0, help="between checkpoints (%(default)s)")
     add("--eval-every", type=int, default=0, help="epochs between evaluations; 0 for the end alone")
+    add("--no-eval", action="store_true", help="do not evaluate, not even at the end")
     add("--skip-bad", action="store_true", help="leave out damaged pictures and annotations")
     add("--no-tensorboard", action="store_true")
     return parser
@@ -142,6 +148,30 @@ def _read_training_images(
     return images
 
 
+def _read_eval_images(
+    arguments: argparse.Namespace, config: TrainingConfig
+) -> list[AnnotatedImage]:
+    return read_split(
+        arguments.voc_root, arguments.eval, config.model.class_names, skip_bad=arguments.skip_bad
+    )
+
+
+def _evaluate(trainer: Trainer, images: list[AnnotatedImage], log: RunLog) -> None:
+    """mAP of the weights that would be saved now, at the number of reads trained for."""
+    model = trainer.config.model
+    reads = trainer.config.reads
+    with trainer.evaluated():
+        detector = Detector.from_model(
+            copy.deepcopy(trainer.model), device=trainer.device.type, precision="auto"
+        )
+    result = run_detector(detector, images, [reads])[reads]
+    scores = score_predictions(
+        result.predictions, ground_truth_of(images, model.class_names), coco=False
+    )
+    log.metric("eval/map", scores.mean_ap() or 0.0, trainer.global_step)
+    log.metric("eval/firing_rate", result.firing_rate, trainer.global_step)
+
+
 def _build_model(arguments: argparse.Namespace, config: TrainingConfig) -> SPYv4:
     """A network with random parameters, or with those of --init-weights."""
     torch.manual_seed(config.seed)
@@ -169,6 +199,8 @@ def _train(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{run_dir} holds a run already; add --resume or choose another --run")
     saved = load_run(run_dir) if arguments.resume else None
     config = resolve_config(arguments)
+    # Read now, so that a missing set shows before hours of training.
+    eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
     images = _read_training_images(arguments, config)
     loader = TrainingLoader(
         images,
@@ -200,6 +232,12 @@ def _train(arguments: argparse.Namespace) -> int:
         tensorboard=not arguments.no_tensorboard,
     ) as log:
         log.event({"config": to_mapping(config), "pictures": len(images)})
-        complete = trainer.run(log)
+
+        def after_epoch(done: int) -> None:
+            due = arguments.eval_every > 0 and done % arguments.eval_every == 0
+            if eval_images and (due or done == config.epochs):
+                _evaluate(trainer, eval_images, log)
+
+        complete = trainer.run(log, after_epoch)
     print(json.dumps({"complete": complete, "weights": str(run_dir / WEIGHTS)}))
     return 0

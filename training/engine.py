@@ -113,6 +113,11 @@ class Trainer:
                     after_epoch(epoch + 1)
         return True
 
+    @property
+    def global_step(self) -> int:
+        """Batches done since the start of the run."""
+        return self.position.epoch * self.loader.steps_per_epoch + self.position.step
+
     def _train_batch(self, batch: Batch, epoch: int, step: int) -> StepReport:
         """All reads of one batch: forward, loss, backward and an FPTT step each."""
         started = time.perf_counter()
