@@ -1,0 +1,208 @@
+"""The live page in a real Chromium; any console error fails."""
+
+import os
+from pathlib import Path
+
+import cv2
+import pytest
+
+from detector_app.demo import DemoSource
+from detector_app.server import create_app
+from detector_app.settings import Settings
+from tests.unit.detector_app.lively import lively_detector
+from tests.unit.detector_app.serving import serving
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}"),
+]
+
+# Sum of a canvas's pixels, weighted by place: another picture gives another number.
+CHECKSUM = """(id) => {
+  const canvas = document.getElementById(id);
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum = (sum * 31 + data[i]) % 1000003;
+  return sum;
+}"""
+LIT = """(id) => {
+  const canvas = document.getElementById(id);
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return data.some((value) => value > 0);
+}"""
+
+
+@pytest.fixture(scope="module")
+def app():
+    return create_app(Settings(reads=3), lively_detector())
+
+
+@pytest.fixture(scope="module")
+def url(app):
+    with serving(app) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    arguments = [
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+    ]
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, url):
+    made = chromium.new_page(viewport={"width": 1440, "height": 900})
+    made.set_default_timeout(15_000)
+    problems: list[str] = []
+    made.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    made.on("pageerror", lambda error: problems.append(str(error)))
+    made.goto(url)
+    yield made
+    made.close()
+    assert problems == []
+
+
+def wait_for_change(page, canvas):
+    before = page.evaluate(CHECKSUM, canvas)
+    page.wait_for_function(f"([id, before]) => ({CHECKSUM})(id) !== before", arg=[canvas, before])
+
+
+def set_slider(page, name, value):
+    page.locator(f"#{name}").evaluate(
+        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }",
+        value,
+    )
+
+
+def test_video_boxes_and_both_rasters_move(page):
+    page.wait_for_selector("#found li:not(.none)")
+    assert page.inner_text("#state") == "running"
+    for canvas in ("video", "shallow", "deep"):
+        page.wait_for_function(LIT, arg=canvas)
+        wait_for_change(page, canvas)
+        wait_for_change(page, canvas)
+    assert page.locator("#rates .rate").count() == 19
+    page.wait_for_function("() => Number(document.getElementById('fps').textContent) > 0")
+    page.wait_for_function("() => Number(document.getElementById('p95').textContent) > 0")
+
+
+def test_boxes_are_drawn_onto_the_video(page):
+    page.wait_for_selector("#found li:not(.none)")
+    colours = page.evaluate("() => hello.classes.map((one) => one.colour)")
+    assert len(set(colours)) == 20
+    drawn = """() => {
+      const canvas = document.getElementById("video");
+      const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      const number = (found) => parseInt(stage.colour(found.class_id).slice(1), 16);
+      const wanted = new Set(stage.result.detections.map(number));
+      for (let i = 0; i < data.length; i += 4)
+        if (wanted.has((data[i] << 16) | (data[i + 1] << 8) | data[i + 2])) return true;
+      return false;
+    }"""
+    page.wait_for_function(
+        f"() => stage.result && stage.result.read === stage.result.reads && ({drawn})()"
+    )
+
+
+def test_the_reads_control_works(page):
+    page.wait_for_function("() => document.getElementById('read-total').textContent === '3'")
+    set_slider(page, "reads", 7)
+    page.wait_for_function("() => document.getElementById('read-total').textContent === '7'")
+    assert page.locator("#read-bar i").count() == 7
+    seen = page.evaluate(
+        """() => new Promise((done) => {
+          const seen = new Set();
+          const look = () => {
+            seen.add(document.getElementById("read").textContent);
+            if (seen.size > 3) done([...seen]);
+            else requestAnimationFrame(look);
+          };
+          look();
+        })"""
+    )
+    assert len(seen) > 3
+    set_slider(page, "reads", 3)
+    page.wait_for_function("() => document.getElementById('read-total').textContent === '3'")
+
+
+def test_the_threshold_controls_work(page):
+    page.wait_for_selector("#found li:not(.none)")
+    set_slider(page, "score", 0.95)
+    page.wait_for_selector("#found li.none")
+    assert page.inner_text("#score-value") == "0.95"
+    set_slider(page, "score", 0.5)
+    page.wait_for_selector("#found li:not(.none)")
+
+
+def test_any_layer_can_be_chosen(page, app):
+    names = list(app.state.pipeline.detector.layer_names)
+    page.wait_for_selector("#found li")
+    for which, name in (("shallow", names[0]), ("deep", names[-1])):
+        assert page.locator(f"#{which}-layer option").all_inner_texts() == names
+        page.select_option(f"#{which}-layer", name)
+        wait_for_change(page, which)
+        assert page.inner_text(f".rate.is-{which} span:first-child") == name
+
+
+def test_a_picture_of_the_visitor(page, tmp_path):
+    picture = tmp_path / "cat.jpg"
+    cv2.imwrite(str(picture), DemoSource().frame(200)[:, :480])
+    page.wait_for_selector("#found li")
+    page.set_input_files("#file", str(picture))
+    page.wait_for_function("() => own && own.file && !own.busy && stage.result !== null")
+    assert page.evaluate("() => [stage.result.width, stage.result.height]") == [480, 480]
+    assert page.get_attribute("#sources button:last-child", "aria-checked") == "true"
+    set_slider(page, "reads", 5)
+    page.wait_for_function("() => stage.result.reads === 5 && stage.result.read === 5")
+    set_slider(page, "reads", 3)
+    page.get_by_text("demo", exact=True).click()
+    page.wait_for_function("() => stage.result !== null && !stage.result.own")
+    wait_for_change(page, "video")
+
+
+def test_a_file_that_is_no_picture(page, tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("no picture")
+    page.wait_for_selector("#found li")
+    page.set_input_files("#file", str(file))
+    page.wait_for_selector("#notice:not([hidden])")
+    assert "notes.txt is not a picture" in page.inner_text("#notice")
+
+
+def test_the_camera_of_the_visitor(page, app):
+    page.wait_for_selector("#found li")
+    page.get_by_text("my camera").click()
+    page.wait_for_function(
+        "() => own && own.stream && stage.result !== null && stage.result.frame > 3"
+    )
+    wait_for_change(page, "video")
+    wait_for_change(page, "deep")
+    assert app.state.pipeline.viewers == 0
+    page.get_by_text("demo", exact=True).click()
+    page.wait_for_function("() => stage.result !== null && !stage.result.own")
+
+
+def test_the_description_of_the_api(chromium, url):
+    page = chromium.new_page()
+    problems: list[str] = []
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.on(
+        "request",
+        lambda r: problems.append(r.url) if not r.url.startswith((url, "data:")) else None,
+    )
+    page.goto(url + "/docs")
+    page.wait_for_selector("text=/detect")
+    assert "score_threshold" in page.inner_text("#operations")
+    page.close()
+    assert problems == []
