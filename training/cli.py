@@ -157,7 +157,7 @@ def _read_eval_images(
 
 
 def _evaluate(trainer: Trainer, images: list[AnnotatedImage], log: RunLog) -> None:
-    """mAP of the weights that would be saved now, at the number of reads trained for."""
+    """Measure the mAP of the weights that would be saved now, at the number of reads trained for."""
     model = trainer.config.model
     reads = trainer.config.reads
     with trainer.evaluated():
