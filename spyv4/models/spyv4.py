@@ -27,12 +27,12 @@ class SPYv4State(NamedTuple):
     Attributes:
         backbone: states of layers 1 to 14.
         neck: states of layers 15 to 19.
-        readout: state of the leaky read-out; None for `readout="last"`.
+        readout: state of the leaky read-out; empty for `readout="last"`.
     """
 
     backbone: BackboneState
     neck: NeckState
-    readout: LeakyReadoutState | None
+    readout: LeakyReadoutState | tuple[()]
 
 
 class SpikesByLayer(NamedTuple):
@@ -121,7 +121,7 @@ class SPYv4(nn.Module):
             ConfigError: if a side is not a positive multiple of 32.
         """
         check_image_size(image_size)
-        readout = None
+        readout: LeakyReadoutState | tuple[()] = ()
         if self.config.readout == "leaky":
             weight = self.neck.head_p5.weight
             readout = initial_readout(
@@ -147,8 +147,8 @@ class SPYv4(nn.Module):
         """One read, from the first layer's `current`: head maps, new state, spikes."""
         x, backbone, backbone_spikes = self.backbone(current, state.backbone)
         maps, neck, neck_spikes = self.neck(x, backbone_spikes.csp3.d, state.neck)
-        readout = None
-        if state.readout is not None:
+        readout: LeakyReadoutState | tuple[()] = ()
+        if isinstance(state.readout, LeakyReadoutState):
             maps, readout = leaky_readout(maps, state.readout, self.config.readout_rate)
         return (
             maps,
