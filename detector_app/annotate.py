@@ -112,5 +112,5 @@ def draw_status(canvas: Image, text: str) -> None:
 
 
 def shallow_and_deep(layer_names: Sequence[str]) -> tuple[str, str]:
-    """The pair of layers that is shown at first: the second, and the deepest but one."""
-    return layer_names[min(1, len(layer_names) - 1)], layer_names[max(0, len(layer_names) - 2)]
+    """The pair of layers that is shown at first: the second, and the last but two."""
+    return layer_names[min(1, len(layer_names) - 1)], layer_names[max(0, len(layer_names) - 3)]

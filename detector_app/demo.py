@@ -151,7 +151,7 @@ def _transform(canvas_size: tuple[int, ...], index: int) -> NDArray[np.float64]:
     height, width = canvas_size
     shot, step = divmod(index, SHOT_FRAMES)
     phase = 2 * math.pi * step / SHOT_FRAMES
-    closeness = (1 - math.cos(phase)) / 2
+    closeness = ((1 - math.cos(phase)) / 2) ** 2  # lingers on the whole
     side = 1 - (1 - CLOSEST) * closeness
     room_x, room_y = (1 - side) * width / 2, (1 - side) * height / 2
     direction = 1 if shot % 2 == 0 else -1

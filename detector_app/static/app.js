@@ -219,8 +219,8 @@ function hideNotice() {
 const SLIDERS = { reads: "reads", score: "score_threshold", iou: "iou_threshold" };
 
 function applySettings(settings) {
+  if (changing) return;
   for (const [id, name] of Object.entries(SLIDERS)) {
-    if (document.activeElement === $(id) && changing) continue;
     if (id === "reads" && settings.reads > Number($(id).max)) $(id).max = settings.reads;
     $(id).value = settings[name];
     label(id);

@@ -56,4 +56,4 @@ def test_status_is_drawn_in_place():
 def test_one_layer_or_many():
     assert shallow_and_deep(["only"]) == ("only", "only")
     shallow, deep = shallow_and_deep([f"layer{i}" for i in range(19)])
-    assert (shallow, deep) == ("layer1", "layer17")
+    assert (shallow, deep) == ("layer1", "layer16")
