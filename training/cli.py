@@ -14,8 +14,9 @@ from spyv4.checkpoint import load_model
 from spyv4.commandline import build_parser, run_command
 from spyv4.config import MODEL_PRESETS, ModelConfig, from_mapping, model_preset, to_mapping
 from spyv4.detector import Detector
-from spyv4.errors import CheckpointError, ConfigError
+from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4
+from spyv4.runtime.torch_runtime import can_compile, pick_device
 from training.checkpoints import LAST, WEIGHTS, load_run
 from training.config import TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
@@ -157,7 +158,7 @@ def _read_eval_images(
 
 
 def _evaluate(trainer: Trainer, images: list[AnnotatedImage], log: RunLog) -> None:
-    """Measure the mAP of the weights that would be saved now, at the number of reads trained for."""
+    """Measure the mAP of what would be saved now, at the number of reads trained for."""
     model = trainer.config.model
     reads = trainer.config.reads
     with trainer.evaluated():
@@ -198,6 +199,9 @@ def _train(arguments: argparse.Namespace) -> int:
     if (run_dir / LAST).exists() and not arguments.resume:
         raise ConfigError(f"{run_dir} holds a run already; add --resume or choose another --run")
     saved = load_run(run_dir) if arguments.resume else None
+    device = pick_device(arguments.device)
+    if device.type == "cpu" and not arguments.no_compile and not can_compile():
+        raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); add --no-compile")
     config = resolve_config(arguments)
     # Read now, so that a missing set shows before hours of training.
     eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
@@ -212,13 +216,12 @@ def _train(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         repeat_threshold=config.repeat_threshold,
     )
-    cuda = arguments.device == "cuda" or (arguments.device == "auto" and torch.cuda.is_available())
     trainer = Trainer(
         _build_model(arguments, config),
         loader,
         config,
         run_dir,
-        device=torch.device("cuda" if cuda else "cpu"),
+        device=device,
         compile_step=not arguments.no_compile,
         save_every_s=arguments.save_minutes * 60,
     )
