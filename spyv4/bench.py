@@ -13,6 +13,7 @@ from spyv4.config import ModelConfig
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.models.spyv4 import LAYER_NAMES, SPYv4, flatten_spikes
 from spyv4.runtime.base import Runtime
+from spyv4.runtime.int8 import has_fast_int8
 from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, has_fast_bfloat16
 
 REFERENCE = "plain eager float32"
@@ -128,8 +129,13 @@ def _runtimes(
     runtimes: list[Runtime] = [TorchRuntime(model(), device, precision="float32")]
     if has_fast_bfloat16(device):
         runtimes.append(TorchRuntime(model(), device, precision="bfloat16"))
+    with_int8 = device.type == "cpu" and has_fast_int8()
+    if with_int8:
+        runtimes.append(TorchRuntime(model(), device, precision="int8"))
     if with_compiled:
         runtimes.append(TorchRuntime(model(), device, compile_step=True))
+    if with_compiled and with_int8:
+        runtimes.append(TorchRuntime(model(), device, precision="int8", compile_step=True))
     if with_onnx:
         from spyv4.runtime.onnx_runtime import export_and_load
 

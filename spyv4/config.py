@@ -205,6 +205,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     Raises:
         ConfigError: for an unknown key (with the closest known one) or a value of another type.
     """
+    require(isinstance(values, Mapping), f"{where.rstrip('.') or 'it'} must be a table of values")
     fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = get_type_hints(cls)
     built: dict[str, Any] = {}
@@ -221,7 +222,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value` as the annotated type `hint`, or a `ConfigError` that names `where`."""
     origin, args = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
-        require(isinstance(value, Mapping), f"{where} must be a table of values")
         return from_mapping(hint, value, where + ".")  # type: ignore[arg-type]
     if origin is Literal:
         require(value in args, f"{where} must be one of {args}, not {value!r}")
@@ -232,6 +232,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert(next(a for a in args if a is not type(None)), value, where)
     if origin is tuple:
         require(isinstance(value, list | tuple), f"{where} must be a list, not {value!r}")
+        fixed = args[-1] is not Ellipsis
+        require(
+            not fixed or len(value) == len(args),
+            f"{where} must be a list of {len(args)}, not {value!r}",
+        )
         return tuple(_convert(args[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -16,6 +16,8 @@ from spyv4.errors import ImageError
 
 MAX_PIXELS = 64_000_000
 _ORIENTATION_TAG = 0x0112
+# What Pillow raises, by format, for files that are cut short or hold nonsense.
+_DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, EOFError)
 
 Frame = NDArray[np.uint8]
 Picture = Union[str, Path, bytes, Frame, Image.Image]  # noqa: UP007 (mypy needs the alias)
@@ -45,7 +47,7 @@ def read_image(source: str | Path | bytes) -> Frame:
         raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} megapixels") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture in a known format") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except _DAMAGED as error:
         raise ImageError(f"{name} is damaged or cut short: {error}") from error
 
 
@@ -53,9 +55,11 @@ def to_frame(image: Image.Image, name: str = "the picture") -> Frame:
     """A PIL picture as BGR uint8 [H, W, 3].
 
     Raises:
-        ImageError: if it has more than 64 megapixels.
+        ImageError: if it has no pixels, or more than 64 million.
     """
     width, height = image.size
+    if width * height == 0:
+        raise ImageError(f"{name} has no pixels")
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{name} is {width} x {height} pixels; at most {MAX_PIXELS // 10**6} megapixels "
@@ -63,6 +67,10 @@ def to_frame(image: Image.Image, name: str = "the picture") -> Frame:
         )
     if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
         image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        # Pillow would cut these at 255 and show white.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
     rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     return np.ascontiguousarray(rgb[..., ::-1])
 
@@ -83,7 +91,10 @@ def load_frame(picture: Picture) -> Frame:
             raise ImageError("the picture has no pixels")
         return picture
     if isinstance(picture, Image.Image):
-        return to_frame(picture)
+        try:
+            return to_frame(picture)
+        except _DAMAGED as error:  # files are decoded only now
+            raise ImageError(f"the picture is damaged or cut short: {error}") from error
     return read_image(picture)
 
 

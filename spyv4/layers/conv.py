@@ -74,6 +74,7 @@ class SpikingConv2d(nn.Module):
         batch: int,
         in_size: tuple[int, int],
         *,
+        like: Tensor,
         generator: torch.Generator | None = None,
     ) -> NeuronState:
         """Potentials at rest (zero), or uniform in 0..1 when a generator is given.
@@ -81,12 +82,12 @@ class SpikingConv2d(nn.Module):
         Args:
             batch: number of pictures.
             in_size: (height, width) of the layer's input.
-            generator: source of randomness, on the device of the layer.
+            like: a tensor of the dtype and device that the state shall have.
+            generator: source of randomness, on that device.
         """
         height, width = self.output_size(in_size)
         shape = (batch, self.out_channels, height, width)
-        weight = self.conv.weight
-        u = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        u = torch.zeros(shape, dtype=like.dtype, device=like.device)
         if generator is not None:
             u.uniform_(generator=generator)
         u = u.to(memory_format=torch.channels_last)

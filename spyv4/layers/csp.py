@@ -50,12 +50,13 @@ class SpikingCSPBlock(nn.Module):
         batch: int,
         in_size: tuple[int, int],
         *,
+        like: Tensor,
         generator: torch.Generator | None = None,
     ) -> CSPState:
-        """States at rest, or random ones when a generator is given."""
+        """States at rest, or random ones when a generator is given; dtype and device of `like`."""
         return CSPState(
             *(
-                layer.initial_state(batch, in_size, generator=generator)
+                layer.initial_state(batch, in_size, like=like, generator=generator)
                 for layer in (self.a, self.b, self.c, self.d)
             )
         )

@@ -51,9 +51,10 @@ class SpikingBackbone(nn.Module):
         batch: int,
         image_size: tuple[int, int],
         *,
+        like: Tensor,
         generator: torch.Generator | None = None,
     ) -> BackboneState:
-        """States at rest, or random ones when a generator is given."""
+        """States at rest, or random ones when a generator is given; dtype and device of `like`."""
         height, width = image_size
         sizes = {
             "stem1": (height, width),
@@ -64,7 +65,7 @@ class SpikingBackbone(nn.Module):
         }
         return BackboneState(
             **{
-                name: getattr(self, name).initial_state(batch, size, generator=generator)
+                name: getattr(self, name).initial_state(batch, size, like=like, generator=generator)
                 for name, size in sizes.items()
             }
         )

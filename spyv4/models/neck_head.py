@@ -57,15 +57,16 @@ class SpikingNeck(nn.Module):
         batch: int,
         image_size: tuple[int, int],
         *,
+        like: Tensor,
         generator: torch.Generator | None = None,
     ) -> NeckState:
-        """States at rest, or random ones when a generator is given."""
+        """States at rest, or random ones when a generator is given; dtype and device of `like`."""
         coarse = (image_size[0] // 32, image_size[1] // 32)
         fine = (image_size[0] // 16, image_size[1] // 16)
         return NeckState(
             **{
                 name: getattr(self, name).initial_state(
-                    batch, fine if name == "p4_out" else coarse, generator=generator
+                    batch, fine if name == "p4_out" else coarse, like=like, generator=generator
                 )
                 for name in NeckState._fields
             }

@@ -121,15 +121,15 @@ class SPYv4(nn.Module):
             ConfigError: if a side is not a positive multiple of 32.
         """
         check_image_size(image_size)
+        weight = self.neck.head_p5.weight
         readout: LeakyReadoutState | tuple[()] = ()
         if self.config.readout == "leaky":
-            weight = self.neck.head_p5.weight
             readout = initial_readout(
                 batch, image_size, self.outputs, dtype=weight.dtype, device=weight.device
             )
         return SPYv4State(
-            self.backbone.initial_state(batch, image_size, generator=generator),
-            self.neck.initial_state(batch, image_size, generator=generator),
+            self.backbone.initial_state(batch, image_size, like=weight, generator=generator),
+            self.neck.initial_state(batch, image_size, like=weight, generator=generator),
             readout,
         )
 

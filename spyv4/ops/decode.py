@@ -97,6 +97,9 @@ def _nms(
         return np.zeros(0, dtype=np.int64)
     boxes_xywh = boxes_xyxy.copy()
     boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+    # OpenCV keeps classes apart by moving each by the largest coordinate, which is not enough
+    # for boxes that reach beyond the left or upper edge.
+    boxes_xywh[:, :2] -= boxes_xywh[:, :2].min()
     kept = np.asarray(
         cv2.dnn.NMSBoxesBatched(
             boxes_xywh.tolist(), scores.tolist(), labels.tolist(), 0.0, iou_threshold

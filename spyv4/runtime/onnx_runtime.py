@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -17,6 +18,18 @@ from spyv4.models.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.onnx_export import ONNX_FORMAT, OUTPUTS, export_onnx
 from spyv4.types import HeadMaps
+
+# ONNX Runtime's exceptions have no common ancestor of their own.
+_SESSION_ERRORS = (
+    onnx_errors.Fail,
+    onnx_errors.InvalidArgument,
+    onnx_errors.InvalidGraph,
+    onnx_errors.InvalidProtobuf,
+    onnx_errors.NoSuchFile,
+    onnx_errors.NotImplemented,
+    onnx_errors.RuntimeException,
+    RuntimeError,
+)
 
 
 def pick_providers(device: str) -> list[str]:
@@ -51,12 +64,15 @@ class OnnxRuntime:
         options.log_severity_level = 3
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except _SESSION_ERRORS as error:
+            raise CheckpointError(f"{path} is not a readable ONNX model: {error}") from error
+        try:
             metadata = self.session.get_modelmeta().custom_metadata_map
             if metadata.get("format") != ONNX_FORMAT:
                 raise CheckpointError(f"{path} was not written by spyv4-export")
             self._config = from_mapping(ModelConfig, json.loads(metadata["config"]))
             height, width = json.loads(metadata["image_size"])
-        except (RuntimeError, ValueError, KeyError, ConfigError) as error:
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise CheckpointError(f"{path} is not a readable ONNX model: {error}") from error
         self.image_size = (int(height), int(width))
         self._names = [node.name for node in self.session.get_inputs()]

@@ -11,9 +11,10 @@ from spyv4.config import ModelConfig
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
+from spyv4.runtime.int8 import quantise
 from spyv4.types import HeadMaps
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -44,7 +45,8 @@ class TorchRuntime:
         model: is folded, converted and owned by the runtime from here on.
         device: where to run.
         precision: of weights, potentials and activations; `auto` takes bfloat16 where the
-            hardware multiplies it natively.
+            hardware multiplies it natively; `int8` convolves in 8 bits (see `int8`) and keeps
+            potentials as `auto` does.
         compile_step: compile the step with `torch.compile`; needs a C++ compiler on the CPU and
             takes about a minute at the first read of every batch size.
 
@@ -62,16 +64,20 @@ class TorchRuntime:
     ) -> None:
         if compile_step and device.type == "cpu" and not can_compile():
             raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); install one")
-        if precision == "auto":
-            precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
+        if precision == "int8" and device.type != "cpu":
+            raise RuntimeUnavailableError("8-bit convolutions run on the CPU; use --device cpu")
+        fast = precision == "bfloat16" or (precision != "float32" and has_fast_bfloat16(device))
         self.device = device
-        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.dtype = torch.bfloat16 if fast else torch.float32
+        self.quantised = precision == "int8"
         self.model: SPYv4 = (
             model.fold()
             .requires_grad_(False)
             .to(device, self.dtype)
             .to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         )
+        if self.quantised:
+            quantise(self.model, self.dtype)
         self.compiled = compile_step
         self._step = torch.compile(self._plain_step) if compile_step else self._plain_step
         self._step_with_activity = (
@@ -88,6 +94,8 @@ class TorchRuntime:
         """For example `torch compiled, bfloat16, channels-last, cpu`."""
         mode = "compiled" if self.compiled else "eager"
         precision = str(self.dtype).removeprefix("torch.")
+        if self.quantised:
+            precision = f"int8 convolutions, {precision} potentials"
         return f"torch {mode}, {precision}, channels-last, {self.device}"
 
     def initial_state(self, batch: int, image_size: tuple[int, int]) -> SPYv4State:
