@@ -1,0 +1,167 @@
+import numpy as np
+import torch
+from torch import Tensor
+
+from spyv4.config import ModelConfig
+from spyv4.ops.anchors import encode_boxes, split_levels
+from spyv4.ops.decode import MAX_CANDIDATES, RawDetections, decode
+from spyv4.types import HeadMaps
+
+CONFIG = ModelConfig(class_names=("cat", "dog", "bus"), image_size=(96, 128))
+OUTPUTS = 3 * CONFIG.outputs_per_anchor
+CERTAIN, NEVER = 12.0, -20.0
+
+
+def silent(batch: int = 1) -> HeadMaps:
+    """Maps of 96 x 128 pixels on which nothing is found."""
+    return HeadMaps(
+        torch.full((batch, OUTPUTS, 3, 4), NEVER), torch.full((batch, OUTPUTS, 6, 8), NEVER)
+    )
+
+
+def put(
+    maps: HeadMaps,
+    box_cxcywh: tuple[float, float, float, float],
+    classes: dict[int, float],
+    *,
+    image: int = 0,
+    anchor: int = 0,
+    level: int = 1,
+) -> None:
+    """Write a box into the cell of its centre, or the nearest cell."""
+    raw, anchors, stride = split_levels(maps, CONFIG)[level]
+    box = torch.tensor(box_cxcywh)
+    limit = torch.tensor([raw.shape[3] - 1, raw.shape[2] - 1])
+    cell = (box[:2] / stride).floor().clamp(min=torch.zeros(2), max=limit)
+    raw[image, anchor, int(cell[1]), int(cell[0]), :4] = encode_boxes(
+        box, cell, anchors[anchor], stride
+    )
+    raw[image, anchor, int(cell[1]), int(cell[0]), 4] = CERTAIN
+    for label, logit in classes.items():
+        raw[image, anchor, int(cell[1]), int(cell[0]), 5 + label] = logit
+
+
+def look(maps: HeadMaps, **changes: float) -> list[RawDetections]:
+    options = {"score_threshold": 0.25, "iou_threshold": 0.5, "max_detections": 100} | changes
+    return decode(maps, CONFIG, **options)  # type: ignore[arg-type]
+
+
+def test_a_box_comes_out_where_it_was_put() -> None:
+    for level, box in ((0, (70.0, 40.0, 90.0, 60.0)), (1, (35.0, 52.0, 30.0, 20.0))):
+        maps = silent()
+        put(maps, box, {2: CERTAIN}, level=level)
+        (found,) = look(maps)
+        cx, cy, width, height = box
+        expected = [cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2]
+        np.testing.assert_allclose(found.boxes_xyxy, [expected], rtol=1e-4)
+        assert found.labels.tolist() == [2]
+        assert found.boxes_xyxy.dtype == np.float32
+        assert (found.scores.dtype, found.labels.dtype) == (np.float32, np.int64)
+
+
+def test_score_is_objectness_times_class() -> None:
+    maps = silent()
+    put(maps, (35.0, 52.0, 30.0, 20.0), {0: 0.0, 1: 1.0})
+    raw = split_levels(maps, CONFIG)[1].raw
+    raw[..., 4][raw[..., 4] == CERTAIN] = 2.0
+    (found,) = look(maps)
+    goal = torch.tensor(2.0).sigmoid() * torch.tensor([1.0, 0.0]).sigmoid()
+    np.testing.assert_allclose(found.scores, goal, rtol=1e-6)
+    assert found.labels.tolist() == [1, 0]
+
+
+def test_nothing_found_is_empty_and_typed() -> None:
+    (found,) = look(silent())
+    assert found.boxes_xyxy.shape == (0, 4)
+    assert found.scores.shape == found.labels.shape == (0,)
+    assert (found.boxes_xyxy.dtype, found.labels.dtype) == (np.float32, np.int64)
+
+
+def test_threshold_lets_its_own_value_pass() -> None:
+    maps = silent()
+    put(maps, (35.0, 52.0, 30.0, 20.0), {0: 0.0})
+    score = (torch.tensor(CERTAIN).sigmoid() * 0.5).item()
+    assert len(look(maps, score_threshold=score)[0].scores) == 1
+    assert len(look(maps, score_threshold=score + 1e-6)[0].scores) == 0
+
+
+def overlapping(label_of_second: int) -> HeadMaps:
+    """Two boxes, IoU 0.9, of which the first scores higher."""
+    maps = silent()
+    put(maps, (60.0, 40.0, 40.0, 40.0), {0: 3.0}, anchor=1)
+    put(maps, (60.0, 42.1, 40.0, 40.0), {label_of_second: 2.0}, anchor=2)
+    return maps
+
+
+def test_suppression_is_class_by_class() -> None:
+    (same,) = look(overlapping(0))
+    assert same.labels.tolist() == [0]
+    assert same.scores[0] > 0.94
+    (other,) = look(overlapping(1))
+    assert other.labels.tolist() == [0, 1]
+    assert len(look(overlapping(0), iou_threshold=0.95)[0].scores) == 2
+
+
+def test_boxes_beyond_the_edge_are_no_rivals_of_another_class() -> None:
+    """What keeps the classes apart must hold for negative coordinates too."""
+    maps = silent()
+    put(maps, (126.0, 95.0, 100.0, 160.0), {0: CERTAIN}, anchor=2)
+    put(maps, (2.0, 2.0, 100.0, 100.0), {1: 2.0}, anchor=2)
+    (found,) = look(maps, iou_threshold=0.05)
+    assert found.labels.tolist() == [0, 1]
+
+
+def test_the_best_detections_are_kept_in_their_order() -> None:
+    maps = silent()
+    for index in range(6):
+        put(maps, (12.0 + 20 * index, 40.0, 8.0, 8.0), {index % 3: index - 2.0})
+    (everything,) = look(maps, score_threshold=0.01)
+    assert len(everything.scores) == 6
+    assert everything.labels[0] == 2
+    (best,) = look(maps, score_threshold=0.01, max_detections=2)
+    np.testing.assert_array_equal(best.scores, everything.scores[:2])
+    np.testing.assert_array_equal(best.boxes_xyxy, everything.boxes_xyxy[:2])
+
+
+def test_too_many_candidates_leave_the_best() -> None:
+    maps = HeadMaps(torch.zeros(1, OUTPUTS, 3, 4), torch.zeros(1, OUTPUTS, 40, 40))
+    put(maps, (60.0, 40.0, 40.0, 40.0), {1: CERTAIN})
+    assert MAX_CANDIDATES < 3 * 3 * 40 * 40
+    (found,) = look(maps, score_threshold=0.1, max_detections=1)
+    assert found.labels.tolist() == [1]
+    assert found.scores[0] > 0.99
+
+
+def test_pictures_of_a_batch_do_not_mix() -> None:
+    maps = silent(3)
+    put(maps, (35.0, 52.0, 30.0, 20.0), {0: CERTAIN}, image=0)
+    put(maps, (35.0, 52.0, 30.0, 20.0), {1: CERTAIN}, image=2)
+    assert [found.labels.tolist() for found in look(maps)] == [[0], [], [1]]
+
+
+def test_maps_in_half_precision_are_decoded_in_float32() -> None:
+    maps = silent()
+    put(maps, (35.0, 52.0, 30.0, 20.0), {0: 3.0})
+    half = HeadMaps(*(m.bfloat16() for m in maps))
+    (found,) = look(half)
+    (same,) = look(HeadMaps(*(m.float() for m in half)))
+    np.testing.assert_array_equal(found.boxes_xyxy, same.boxes_xyxy)
+
+
+def test_levels_have_their_anchors() -> None:
+    config = ModelConfig()
+    maps = HeadMaps(torch.zeros(2, 75, 13, 13), torch.zeros(2, 75, 26, 26))
+    coarse, fine = split_levels(maps, config)
+    assert coarse.raw.shape == (2, 3, 13, 13, 25)
+    assert fine.raw.shape == (2, 3, 26, 26, 25)
+    assert coarse.anchors.tolist() == [[81, 82], [135, 169], [344, 319]]
+    assert fine.anchors.tolist() == [[23, 27], [37, 58], [81, 82]]
+    assert (coarse.stride, fine.stride) == (32, 16)
+
+
+def test_outputs_are_read_anchor_by_anchor() -> None:
+    """Channel k of the map is value k % 8 of anchor k // 8 (three classes)."""
+    values: Tensor = torch.arange(OUTPUTS, dtype=torch.float32)
+    coarse = values.view(1, -1, 1, 1).expand(1, OUTPUTS, 3, 4)
+    level = split_levels(HeadMaps(coarse, silent().p4), CONFIG)[0]
+    assert level.raw[0, 1, 2, 3].tolist() == list(range(8, 16))
