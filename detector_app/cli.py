@@ -223,7 +223,7 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
             app,
             log_level="warning",
             ws_max_size=settings.max_body_bytes,
-            limit_concurrency=256,
+            limit_concurrency=64,
             timeout_graceful_shutdown=3,
         )
         print(f"SPYv4 is at {url} (API: {url}/docs). Ctrl-C ends it.", flush=True)

@@ -242,16 +242,10 @@ class Pipeline:
             PipelineStateError: where the pipeline does not run.
             PipelineFailedError: where the inference thread broke down.
         """
-        self.require("submit")
-        if self._failed:
-            raise PipelineFailedError(FAILED)
         result: Future[Detections] = Future()
         job = Job(image_bgr, options, on_read, rasters, result, time.monotonic())
         with self._wake:
-            if len(self._jobs) >= self.queue_size:
-                raise PipelineBusyError(
-                    f"{self.queue_size} pictures wait already; send this one again in a second"
-                )
+            self.require_room()
             self._jobs.append(job)
             self._wake.notify_all()
         return result
@@ -284,6 +278,16 @@ class Pipeline:
         """Open the lost source again."""
         self.require("retry")
         self._capture.select(self._source)
+
+    def require_room(self) -> None:
+        """Raise what `submit` would raise now."""
+        self.require("submit")
+        if self._failed:
+            raise PipelineFailedError(FAILED)
+        if len(self._jobs) >= self.queue_size:
+            raise PipelineBusyError(
+                f"{self.queue_size} pictures wait already; send this one again in a second"
+            )
 
     def require(self, command: str) -> None:
         """Raise `PipelineStateError` where `command` is not legal now."""

@@ -81,12 +81,6 @@ class LiveResponse(ReadResult):
     latency_ms: float
 
 
-class SourceRequest(BaseModel):
-    """Which of the server's sources to watch."""
-
-    name: str
-
-
 class ErrorResponse(BaseModel):
     """What is wrong and what to do, in one line."""
 

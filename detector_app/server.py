@@ -31,7 +31,6 @@ from detector_app.schemas import (
     ErrorResponse,
     Health,
     LiveResponse,
-    SourceRequest,
     boxes_of,
     check_parameters,
     one_line,
@@ -218,7 +217,7 @@ def _add_detect(app: FastAPI) -> None:
             "iou_threshold": iou_threshold,
             "per_read": per_read,
         }
-        pipeline.require("submit")
+        pipeline.require_room()
         query["reads"] = pipeline.detector.config.reads if reads is None else reads
         check_parameters(query)  # before the body is read
         data, fields = await read_upload(request, settings.max_body_bytes)
@@ -265,11 +264,11 @@ def _add_live(app: FastAPI) -> None:
         return JSONResponse({"frame": update.frame.id, "latency_ms": latency_ms, **result})
 
     @app.post("/api/source", status_code=204, responses=_errors(409, 422))
-    async def choose_source(request: SourceRequest) -> None:
+    async def choose_source(name: str) -> None:
         """Watch another of the server's sources; only those it was started with, and the demo."""
-        if request.name not in sources():
+        if name not in sources():
             raise ArgumentError(f"name must be one of {', '.join(sources())}")
-        source = await asyncio.to_thread(parse_source, request.name, loop=True)
+        source = await asyncio.to_thread(parse_source, name, loop=True)
         app.state.pipeline.select(source)
 
     @app.post("/api/retry", status_code=204, responses=_errors(409))

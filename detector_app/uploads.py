@@ -1,5 +1,7 @@
 """Pictures that clients send: limits first, decoding after."""
 
+import asyncio
+import contextlib
 import io
 import warnings
 
@@ -10,11 +12,17 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from detector_app.errors import BadRequestError, NotAnImageError, PayloadTooLargeError
 from spyv4.errors import ImageError
 from spyv4.preprocess import read_image
+
+DISCARD_S = 10.0
+"""How long the rest of a refused request is read and thrown away."""
+SILENCE_S = 1.0
+"""How long to wait for more of it."""
 
 
 async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str, str]]:
@@ -28,8 +36,19 @@ async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str
         BadRequestError: there is no picture.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
+    try:
+        if declared.isdecimal() and int(declared) > max_bytes:
+            raise _too_large(max_bytes)
+        return await _read_limited(request, max_bytes)
+    except PayloadTooLargeError:
+        await _discard(request)
+        raise
+    except ClientDisconnect:
+        raise BadRequestError("the connection was closed before the whole picture came") from None
+
+
+async def _read_limited(request: Request, max_bytes: int) -> tuple[bytes, dict[str, str]]:
+    """`read_upload` that trusts no Content-Length."""
     limited = Request(request.scope, _limited(request.receive, max_bytes))
     content_type = request.headers.get("content-type", "")
     fields: dict[str, str] = {}
@@ -75,6 +94,21 @@ def _limited(receive: Receive, max_bytes: int) -> Receive:
         return message
 
     return limited
+
+
+async def _discard(request: Request) -> None:
+    """Let a client that goes on sending finish, since many read no answer before that.
+
+    Clients that wait for `100 Continue` are told at once.
+    """
+    if "expect" in request.headers:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_S):
+            more = True
+            while more:
+                message = await asyncio.wait_for(request.receive(), SILENCE_S)
+                more = message.get("more_body", False)
 
 
 def _too_large(max_bytes: int) -> PayloadTooLargeError:

@@ -270,15 +270,11 @@ async function choose(name) {
   leaveOwn();
   if (name === CAMERA) return startCamera();
   send({ type: "watch", on: true });
-  await post("/api/source", { name });
+  await post(`/api/source?name=${encodeURIComponent(name)}`);
 }
 
-async function post(path, body) {
-  const response = await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body || {}),
-  });
+async function post(path) {
+  const response = await fetch(path, { method: "POST" });
   if (!response.ok) notify((await response.json()).detail, "bad");
 }
 

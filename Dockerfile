@@ -1,0 +1,41 @@
+# The server: the steps of `make setup`, without what only training and tests need.
+#
+#   docker build -t spyv4 .                                 # CPU
+#   docker run --rm -p 8000:8000 spyv4
+#   docker build --build-arg DEVICE=cuda -t spyv4:cuda .    # NVIDIA GPU
+#   docker run --rm --gpus all -p 8000:8000 spyv4:cuda
+#   docker run --rm -p 8000:8000 --device /dev/video0 --group-add video spyv4 --source 0
+#
+# Where pip's usual index has torch with the CUDA libraries only, an image for the CPU gets smaller
+# by gigabytes with `--build-arg TORCH_INDEX=...`, the address of PyTorch's wheels for the CPU.
+ARG DEVICE=cpu
+
+FROM python:3.11-slim AS cpu
+ENV CUDA_VISIBLE_DEVICES=""
+
+FROM python:3.11-slim AS cuda
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM ${DEVICE}
+ARG TORCH_INDEX=
+
+# Libraries of the system that OpenCV's wheel loads.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 libxcb1 \
+    && rm -rf /var/lib/apt/lists/*
+
+RUN useradd --create-home --uid 1000 spyv4
+USER spyv4
+WORKDIR /home/spyv4/app
+COPY --chown=spyv4:spyv4 . .
+
+RUN python3 -m venv .venv \
+    && .venv/bin/python -m pip install --no-cache-dir --constraint requirements.lock \
+        ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --editable .
+
+ENV SPYV4_HOST=0.0.0.0 SPYV4_PORT=8000
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
+    CMD [".venv/bin/python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['SPYV4_PORT'] + '/api/health', timeout=4)"]
+
+ENTRYPOINT [".venv/bin/spyv4-serve"]
