@@ -184,11 +184,11 @@ def webcam_command(argv: list[str] | None = None) -> int:
 def _webcam(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.view == "browser" or not has_gui():
+        reason = "OpenCV cannot open a window here (no display, or a headless build)"
         if arguments.view == "window":
-            raise ArgumentError(
-                "this OpenCV cannot open a window here (no display, or a headless build); "
-                "use --view browser"
-            )
+            raise ArgumentError(f"{reason}; use --view browser")
+        if arguments.view == "auto":
+            print(f"{reason}; look with a browser instead.")
         return _serve(settings, open_browser=arguments.open, must_open=True)
     source = settings.open_source(loop=False)
     detector = load_detector(settings)

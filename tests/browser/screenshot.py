@@ -1,0 +1,43 @@
+"""Save a picture of the live page: `python -m tests.browser.screenshot docs/page.png`."""
+
+import argparse
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from detector_app.server import create_app
+from detector_app.settings import Settings
+from tests.browser.test_page import CHROMIUM
+from tests.unit.detector_app.serving import serving
+
+FOUND = """() => stage.result && stage.result.read === stage.result.reads
+  && stage.result.detections.length > 0 && history_.columns.length > 200"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--weights")
+    parser.add_argument("--reads", type=int, default=8)
+    parser.add_argument("--address", default="/", help="page to open")
+    parser.add_argument("--source", default="demo")
+    parser.add_argument("--width", type=int, default=1440)
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for a box")
+    arguments = parser.parse_args()
+    settings = Settings(weights=arguments.weights, reads=arguments.reads, source=arguments.source)
+    with serving(create_app(settings)) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        page = browser.new_page(viewport={"width": arguments.width, "height": 900})
+        page.goto(url + arguments.address)
+        try:
+            page.wait_for_function(FOUND, timeout=1000 * arguments.timeout)
+        except Exception as error:  # noqa: BLE001 - the picture is taken all the same
+            print(f"nothing was found: {str(error).splitlines()[0]}")  # noqa: T201
+        page.screenshot(path=arguments.path, full_page=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
