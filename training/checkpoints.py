@@ -1,6 +1,8 @@
 """Checkpoints from which a run resumes exactly."""
 
+import pickle
 import signal
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +41,11 @@ def load_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / LAST
     if not path.is_file():
         raise CheckpointError(f"nothing to resume: {path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} cannot be read: it is cut short, or no checkpoint")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.PickleError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     return state
 

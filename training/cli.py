@@ -12,7 +12,14 @@ import torch
 
 from spyv4.checkpoint import load_model
 from spyv4.commandline import build_parser, run_command
-from spyv4.config import MODEL_PRESETS, ModelConfig, from_mapping, model_preset, to_mapping
+from spyv4.config import (
+    MODEL_PRESETS,
+    ModelConfig,
+    from_mapping,
+    model_preset,
+    require,
+    to_mapping,
+)
 from spyv4.detector import Detector
 from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4
@@ -91,8 +98,10 @@ def resolve_config(arguments: argparse.Namespace) -> TrainingConfig:
             values[name] = getattr(arguments, name)
     for key, name in (("name", "optimizer"), ("learning_rate", "learning_rate")):
         if getattr(arguments, name) is not None:
-            values.setdefault("optimizer", {})[key] = getattr(arguments, name)
-    values["model"] = _resolve_model(arguments, values.pop("model", {}))
+            _merge(values, {"optimizer": {key: getattr(arguments, name)}})
+    overrides = values.pop("model", {})
+    require(isinstance(overrides, dict), f"model must be a table of values, not {overrides!r}")
+    values["model"] = _resolve_model(arguments, overrides)
     return from_mapping(TrainingConfig, values)
 
 

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from spyv4.config import ModelConfig
-from spyv4.models.neck_head import HeadMaps
 from spyv4.ops.anchors import Level, decode_boxes, split_levels
 from spyv4.ops.boxes import complete_iou, cxcywh_to_xyxy
+from spyv4.types import HeadMaps
 from training.assigner import Assignment, assign
 from training.config import LossConfig
 
@@ -90,7 +90,7 @@ class DetectionLoss:
     def _objectness_loss(self, level: Level, assignment: Assignment, overlap: Tensor) -> Tensor:
         """BCE over all cells and anchors of one head."""
         share = self.config.objectness_iou_share
-        goal = torch.zeros_like(level.raw[..., 4])
+        goal = level.raw.new_zeros(level.raw.shape[:-1])
         quality = (1 - share) + share * overlap.detach().clamp(min=0)
         _, anchors, height, width = goal.shape
         column, row = assignment.cells.unbind(1)

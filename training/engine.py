@@ -193,8 +193,22 @@ class Trainer:
         bad = [n for n, v in zip(terms._fields, values.tolist(), strict=True) if not np.isfinite(v)]
         raise NonFiniteLossError(
             f"the {' and '.join(bad)} loss is not finite at epoch {epoch + 1}, batch {step + 1}, "
-            f"read {read + 1}; the last good checkpoint is kept in {self.run_dir}; resume with a "
-            f"lower learning rate or a smaller gradient clip"
+            f"read {read + 1}; {self._advice()}"
+        )
+
+    def _check_parameters(self) -> None:
+        """A step may break the parameters whose loss was finite still."""
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise NonFiniteLossError(
+                    f"the parameters {name} are not finite before epoch "
+                    f"{self.position.epoch + 1}, batch {self.position.step + 1}; {self._advice()}"
+                )
+
+    def _advice(self) -> str:
+        return (
+            f"the last good checkpoint is kept in {self.run_dir}; resume with a lower learning "
+            f"rate or a smaller gradient clip"
         )
 
     def _end_epoch(self, epoch: int) -> None:
@@ -218,7 +232,13 @@ class Trainer:
             yield
 
     def save(self) -> None:
-        """Write the resumable checkpoint, then the weights for the detector."""
+        """Write the resumable checkpoint, then the weights for the detector.
+
+        Raises:
+            NonFiniteLossError: if a parameter is NaN or infinite; nothing is written then.
+            CheckpointError: if a file cannot be written; the one before it stays.
+        """
+        self._check_parameters()
         save_run(self.state_dict(), self.run_dir)
         with self.evaluated():
             save_model(self.model, self.run_dir / WEIGHTS)
@@ -232,7 +252,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "fptt": self.learner.state_dict(),
-            "average": {"values": self.average.values, "updates": self.average.updates},
+            "average": self.average.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -247,16 +267,20 @@ class Trainer:
                 f"the checkpoint was made with {state['steps_per_epoch']} batches an epoch, now "
                 f"there are {self.loader.steps_per_epoch}; resume with the same data and batch size"
             )
+        before = json.loads(state["config"])["optimizer"]["name"]
+        if before != self.config.optimizer.name:
+            raise CheckpointError(
+                f"the checkpoint was made with the optimiser {before}, not "
+                f"{self.config.optimizer.name}; resume with the same one"
+            )
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.learner.load_state_dict(state["fptt"])
+            self.average.load_state_dict(state["average"])
         except (RuntimeError, ValueError) as error:
             first_line = str(error).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another run: {first_line}") from error
-        for value, saved in zip(self.average.values, state["average"]["values"], strict=True):
-            value.copy_(saved)
-        self.average.updates = state["average"]["updates"]
         self.position = Position(*state["position"])
 
 

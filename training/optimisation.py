@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,17 @@ class AveragedModel:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(self.values, self.sources, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs."""
+        return {"values": self.values, "updates": self.updates}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()` of the same model."""
+        for mine, saved in zip(self.values, state["values"], strict=True):
+            mine.copy_(saved)
+        self.updates = state["updates"]
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
