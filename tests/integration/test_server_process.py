@@ -1,0 +1,104 @@
+"""The commands as processes of their own: ports, signals, memory."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from detector_app.capture import Capture
+from detector_app.sources import parse_source
+from detector_app.uploads import DISCARD_S
+from spyv4.checkpoint import save_model
+from tests.helpers.tiny_model import tiny_model
+
+SERVE = "import sys; from detector_app.cli import serve_command; sys.exit(serve_command())"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_model(tiny_model(), path)
+    return path
+
+
+def start(weights, port=0):
+    command = [sys.executable, "-c", SERVE, "--port", str(port), "--weights", str(weights)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def server(weights):
+    process = start(weights)
+    line = process.stdout.readline()
+    yield process, line.split()[3]
+    process.kill()
+    process.communicate(timeout=20)
+
+
+def peak_mb(process):
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM")) / 1000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_file_of_200_mb_is_not_held_in_memory(server, declared):
+    process, url = server
+    before = peak_mb(process)
+    chunks = (bytes(1_000_000) for _ in range(200))
+    headers = {"content-length": "200000000"} if declared else {}
+    started = time.monotonic()
+    answer = httpx.post(f"{url}/detect", content=chunks, headers=headers, timeout=60)
+    assert answer.status_code == 413
+    assert time.monotonic() - started < DISCARD_S + 5
+    assert peak_mb(process) - before < 80
+
+
+def test_a_second_server_on_the_port_says_so(server, weights):
+    _, url = server
+    second = start(weights, int(url.rpartition(":")[2]))
+    _, errors = second.communicate(timeout=30)
+    assert second.returncode == 2
+    assert errors.count("\n") == 1
+    assert "choose another --port" in errors
+
+
+def test_an_interrupt_ends_it_at_once(server):
+    process, url = server
+    assert httpx.get(f"{url}/api/health").status_code == 200
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/api/health")
+
+
+def test_a_clip_is_replayed_at_its_own_rate(tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 50.0, (64, 48))
+    for level in range(50):
+        writer.write(np.full((48, 64, 3), 5 * level, np.uint8))
+    writer.release()
+    capture = Capture()
+    capture.start()
+    started = time.monotonic()
+    capture.select(parse_source(str(path)))
+    seen = []
+    while not capture.ended or capture.pending:
+        frame = capture.take()
+        if frame is not None:
+            assert frame.id == capture.counts.captured - 1 or capture.pending
+            seen.append(frame.id)
+        time.sleep(0.05)  # a reader slower than the clip
+    elapsed = time.monotonic() - started
+    capture.stop()
+    counts = capture.counts
+    assert counts.captured == 50 == counts.consumed + counts.dropped
+    assert 0.9 < elapsed < 5
+    assert seen == sorted(seen)
+    assert len(seen) < 40
