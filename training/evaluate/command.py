@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from spyv4.commandline import build_parser, run_command
 from spyv4.config import MAX_READS, VOC_CLASSES
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
+from spyv4.runtime.torch_runtime import Precision
 from spyv4.weights import find_weights
 from training.data.voc import AnnotatedImage, read_split
 from training.evaluate.ground_truth import GroundTruth, ground_truth_of
@@ -53,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto")
     model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    model.add_argument("--precision", choices=get_args(Precision), default="auto")
+    model.add_argument("--compile", action="store_true", help="compile the network first (torch)")
     model.add_argument("--batch-size", type=_positive, default=8, help="(default: %(default)s)")
     model.add_argument(
         "--image-size",
@@ -166,6 +169,8 @@ def _score_detector(
         arguments.weights,
         runtime=arguments.runtime,
         device=arguments.device,
+        precision=arguments.precision,
+        compile=arguments.compile,
         image_size=tuple(arguments.image_size) if arguments.image_size else None,
     )
     class_names = detector.config.class_names
@@ -191,7 +196,7 @@ def _score_detector(
     }
     settings = {
         "weights": find_weights(arguments.weights).name,
-        "runtime": arguments.runtime,
+        "runtime": detector.runtime.description,
         "image_size": detector.image_size,
         "batch_size": arguments.batch_size,
         "score_threshold": arguments.score_threshold,
