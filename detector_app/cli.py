@@ -12,7 +12,8 @@ import cv2
 import uvicorn
 
 from detector_app.annotate import draw_boxes
-from detector_app.pipeline import Pipeline, ReadOptions
+from detector_app.exchange import ReadOptions
+from detector_app.pipeline import Pipeline
 from detector_app.schemas import check_parameters
 from detector_app.server import create_app, load_detector
 from detector_app.settings import Settings, load_settings

@@ -38,7 +38,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
-from detector_app.pipeline import Mailbox, Pipeline, ReadOptions, Update
+from detector_app.exchange import Mailbox, ReadOptions, Update
+from detector_app.pipeline import Pipeline
 from detector_app.schemas import boxes_of, check_parameters
 from detector_app.uploads import decode_upload
 from spyv4 import Detections

@@ -4,14 +4,12 @@ Live frames come from the capture thread's slot and are read only while somebody
 pictures wait in a bounded queue and go first: one is served before every read of a live frame.
 """
 
-import enum
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,9 @@ from detector_app.errors import (
     PipelineStateError,
     SourceLostError,
 )
+from detector_app.exchange import Job, Mailbox, ReadOptions, Update
 from detector_app.sources import Source
+from detector_app.states import LEGAL, State
 from detector_app.telemetry import LatencyWindow, RateMeter
 from spyv4 import Detections, Detector
 from spyv4.errors import SPYv4Error
@@ -33,98 +33,6 @@ logger = logging.getLogger(__name__)
 FAILED = "the detector failed; start the server again"
 SILENCE_S = 10.0
 """A running source that delivers nothing for so long counts as lost."""
-
-
-class State(enum.Enum):
-    """What the pipeline is doing."""
-
-    IDLE = "idle"  # nobody watches, or there is no source
-    RUNNING = "running"  # the source is captured and its frames are read
-    ERROR = "error"  # the source was lost; uploads still work
-    STOPPED = "stopped"  # before start() and after stop()
-
-
-LEGAL: Mapping[str, frozenset[State]] = {
-    "submit": frozenset({State.IDLE, State.RUNNING, State.ERROR}),
-    "select": frozenset({State.IDLE, State.RUNNING, State.ERROR}),
-    "retry": frozenset({State.ERROR}),
-    "snapshot": frozenset({State.RUNNING}),
-}
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a picture is looked at."""
-
-    reads: int = 4
-    score_threshold: float = 0.5
-    iou_threshold: float = 0.3
-
-
-@dataclass(frozen=True, eq=False)
-class Update:
-    """The boxes of one live frame after one read.
-
-    Attributes:
-        frame: the picture.
-        detections: boxes, firing rates and rasters after this read.
-        reads: how many reads this frame gets in all.
-        latency_ms: from the frame's capture until now.
-    """
-
-    frame: Frame
-    detections: Detections
-    reads: int
-    latency_ms: float
-
-    @property
-    def final(self) -> bool:
-        """Whether this is the frame's last read."""
-        return self.detections.reads >= self.reads
-
-
-class Mailbox:
-    """What a viewer has yet to see: the reads of the newest frame, never of two."""
-
-    def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
-        self._updates: deque[Update] = deque()
-        self._arrived = threading.Condition()
-        self._notify = notify
-
-    def put(self, update: Update) -> None:
-        """Add a read; reads of an older frame that were not seen are dropped."""
-        with self._arrived:
-            if self._updates and self._updates[0].frame is not update.frame:
-                self._updates.clear()
-            self._updates.append(update)
-            self._arrived.notify_all()
-        self._notify()
-
-    @property
-    def frame_id(self) -> int | None:
-        """Number of the frame whose reads wait, None where there are none."""
-        with self._arrived:
-            return self._updates[0].frame.id if self._updates else None
-
-    def drain(self, timeout_s: float = 0.0) -> list[Update]:
-        """All reads that wait, after waiting at most `timeout_s` for the first."""
-        with self._arrived:
-            self._arrived.wait_for(lambda: bool(self._updates), timeout_s)
-            updates = list(self._updates)
-            self._updates.clear()
-        return updates
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A picture that somebody sent and waits for."""
-
-    image_bgr: NDArray[np.uint8]
-    options: ReadOptions
-    on_read: Callable[[Detections], None] | None
-    rasters: bool
-    result: "Future[Detections]"
-    submitted_at: float
 
 
 class Pipeline:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from detector_app.pipeline import ReadOptions
+from detector_app.exchange import ReadOptions
 from spyv4 import Detections
 from spyv4.config import MAX_READS
 from spyv4.errors import ArgumentError

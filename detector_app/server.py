@@ -24,8 +24,9 @@ from detector_app.errors import (
     PipelineStateError,
     SourceError,
 )
+from detector_app.exchange import ReadOptions
 from detector_app.live import LiveConnection
-from detector_app.pipeline import Pipeline, ReadOptions, State
+from detector_app.pipeline import Pipeline
 from detector_app.schemas import (
     DetectResponse,
     ErrorResponse,
@@ -39,6 +40,7 @@ from detector_app.schemas import (
 )
 from detector_app.settings import Settings
 from detector_app.sources import parse_source
+from detector_app.states import State
 from detector_app.uploads import decode_upload, read_upload
 from spyv4 import Detections, Detector, __version__
 from spyv4.config import MAX_READS

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector_app.annotate import RasterStrip, draw_boxes, draw_status, shallow_and_deep
-from detector_app.pipeline import Mailbox, Pipeline, Update
+from detector_app.exchange import Mailbox, Update
+from detector_app.pipeline import Pipeline
 
 TITLE = "SPYv4"
 PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"

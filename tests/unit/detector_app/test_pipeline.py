@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from detector_app.errors import PipelineBusyError, PipelineStateError, SourceLostError
-from detector_app.pipeline import LEGAL, Mailbox, Pipeline, ReadOptions, State
+from detector_app.exchange import Mailbox, ReadOptions
+from detector_app.pipeline import Pipeline
+from detector_app.states import LEGAL, State
 from tests.unit.detector_app.scripted import ScriptedSource, wait_until
 
 IMAGE = np.full((48, 64, 3), 90, np.uint8)

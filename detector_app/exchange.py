@@ -1,0 +1,88 @@
+"""What the threads hand each other: live updates, and pictures that were sent."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector_app.capture import Frame
+from spyv4 import Detections
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a picture is looked at."""
+
+    reads: int = 4
+    score_threshold: float = 0.5
+    iou_threshold: float = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """The boxes of one live frame after one read.
+
+    Attributes:
+        frame: the picture.
+        detections: boxes, firing rates and rasters after this read.
+        reads: how many reads this frame gets in all.
+        latency_ms: from the frame's capture until now.
+    """
+
+    frame: Frame
+    detections: Detections
+    reads: int
+    latency_ms: float
+
+    @property
+    def final(self) -> bool:
+        """Whether this is the frame's last read."""
+        return self.detections.reads >= self.reads
+
+
+class Mailbox:
+    """What a viewer has yet to see: the reads of the newest frame, never of two."""
+
+    def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
+        self._updates: deque[Update] = deque()
+        self._arrived = threading.Condition()
+        self._notify = notify
+
+    def put(self, update: Update) -> None:
+        """Add a read; reads of an older frame that were not seen are dropped."""
+        with self._arrived:
+            if self._updates and self._updates[0].frame is not update.frame:
+                self._updates.clear()
+            self._updates.append(update)
+            self._arrived.notify_all()
+        self._notify()
+
+    @property
+    def frame_id(self) -> int | None:
+        """Number of the frame whose reads wait, None where there are none."""
+        with self._arrived:
+            return self._updates[0].frame.id if self._updates else None
+
+    def drain(self, timeout_s: float = 0.0) -> list[Update]:
+        """All reads that wait, after waiting at most `timeout_s` for the first."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: bool(self._updates), timeout_s)
+            updates = list(self._updates)
+            self._updates.clear()
+        return updates
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A picture that somebody sent and waits for."""
+
+    image_bgr: NDArray[np.uint8]
+    options: ReadOptions
+    on_read: Callable[[Detections], None] | None
+    rasters: bool
+    result: "Future[Detections]"
+    submitted_at: float
