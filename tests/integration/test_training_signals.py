@@ -1,0 +1,118 @@
+"""Ctrl-C and SIGTERM to the whole process group, as a terminal or a scheduler sends them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spyv4.checkpoint import load_model
+from tests.integration.training_runs import (
+    STEPS,
+    assert_same_training,
+    draw_pictures,
+    recipe,
+    train,
+    trainer,
+)
+from training.checkpoints import LAST, WEIGHTS, load_run
+from training.config import TrainingConfig
+
+PROGRAM = "import sys; from training.cli import train_command; sys.exit(train_command())"
+PATIENCE_S = 120
+
+
+def start(root: Path, run_dir: Path, config_file: Path) -> "subprocess.Popen[str]":
+    """A long run with one worker, in a process group of its own; saved after every batch."""
+    arguments = f"--voc-root {root} --train VOC2012:train --run {run_dir} --config {config_file}"
+    arguments += " --workers 1 --device cpu --no-compile --no-tensorboard --no-eval"
+    arguments += " --save-minutes 0"
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PROGRAM, *arguments.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not path.is_file():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.02)
+
+
+def long_run() -> TrainingConfig:
+    return recipe(epochs=10_000)
+
+
+def as_toml(config: TrainingConfig) -> str:
+    """What of `recipe` is not a default; the network's tables go as TOML too."""
+    model = config.model
+    return (
+        f"epochs = {config.epochs}\nbatch_size = {config.batch_size}\nreads = {config.reads}\n"
+        f'precision = "{config.precision}"\nseed = {config.seed}\n'
+        f'[model]\nname = "{model.name}"\nwidth_multiple = {model.width_multiple}\n'
+        f"class_names = {list(model.class_names)}\nimage_size = {list(model.image_size)}\n"
+        f"reads = {model.reads}\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_to_the_group_saves_and_ends(tmp_path: Path, number: signal.Signals) -> None:
+    root = draw_pictures(tmp_path / "voc")
+    run_dir = tmp_path / "run"
+    config_file = tmp_path / "recipe.toml"
+    config = long_run()
+    config_file.write_text(as_toml(config))
+    process = start(root, run_dir, config_file)
+    try:
+        wait_for(run_dir / WEIGHTS, process)
+        os.killpg(process.pid, number)
+        output, errors = process.communicate(timeout=PATIENCE_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert json.loads(output) == {"complete": False, "weights": str(run_dir / WEIGHTS)}
+    assert not list(run_dir.glob("*.part"))
+    load_model(run_dir / WEIGHTS)
+
+    saved = load_run(run_dir)
+    assert json.loads(saved["config"])["seed"] == config.seed
+    epoch, step = saved["position"]
+    assert 1 <= epoch * STEPS + step < 10_000
+    whole = trainer(root, tmp_path / "whole", config)
+    train(whole, stop_after=epoch * STEPS + step + 2)
+    resumed = trainer(root, tmp_path / "resumed", config)
+    resumed.load_state_dict(saved)
+    train(resumed, stop_after=2)
+    assert_same_training(whole, resumed)
+
+
+def test_second_interrupt_ends_at_once(tmp_path: Path) -> None:
+    """Within one batch; the checkpoint of before stays."""
+    root = draw_pictures(tmp_path / "voc")
+    run = trainer(root, tmp_path / "run", recipe())
+    train(run, stop_after=1)
+    before = (tmp_path / "run" / LAST).read_bytes()
+    plain = run.loss.__call__
+
+    def twice(*arguments: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return plain(*arguments)  # type: ignore[arg-type]
+
+    run.loss = twice  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        train(run)
+    assert (tmp_path / "run" / LAST).read_bytes() == before
