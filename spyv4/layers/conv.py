@@ -115,6 +115,12 @@ class SpikingConv2d(nn.Module):
         Raises:
             StateShapeError: if the state is of other neurons or another picture size.
         """
+        expected = AdaptiveLTCState if self.neuron.adaptive else LTCState
+        if not isinstance(state, expected):
+            raise StateShapeError(
+                f"these neurons need a state of type {expected.__name__}, not "
+                f"{type(state).__name__}; start from initial_state() of the same network"
+            )
         if state.u.shape != current.shape:
             raise StateShapeError(
                 f"state of shape {tuple(state.u.shape)} does not fit an input current of shape "

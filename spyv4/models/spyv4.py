@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spyv4.config import ModelConfig, check_image_size
-from spyv4.errors import ConfigError
+from spyv4.config import ModelConfig, check_image_size, check_reads
+from spyv4.errors import ConfigError, StateShapeError
 from spyv4.layers.conv import fold_batch_norm
 from spyv4.layers.csp import CSPSpikes
 from spyv4.models.backbone import BackboneSpikes, BackboneState, SpikingBackbone
@@ -148,6 +148,11 @@ class SPYv4(nn.Module):
         x, backbone, backbone_spikes = self.backbone(current, state.backbone)
         maps, neck, neck_spikes = self.neck(x, backbone_spikes.csp3.d, state.neck)
         readout: LeakyReadoutState | tuple[()] = ()
+        if isinstance(state.readout, LeakyReadoutState) != (self.config.readout == "leaky"):
+            raise StateShapeError(
+                f"the state is not that of a network with read-out {self.config.readout!r}; start "
+                "from initial_state() of the same network"
+            )
         if isinstance(state.readout, LeakyReadoutState):
             maps, readout = leaky_readout(maps, state.readout, self.config.readout_rate)
         return (
@@ -167,7 +172,7 @@ class SPYv4(nn.Module):
             Raw head maps and the new state.
 
         Raises:
-            StateShapeError: if `state` is of another batch or size.
+            StateShapeError: if `state` is of another network, batch or size.
         """
         maps, state, _ = self.step_from_current(self.current(images), state)
         return maps, state
@@ -179,9 +184,14 @@ class SPYv4(nn.Module):
 
         Args:
             images: RGB [B, 3, H, W] in 0..1.
-            reads: number of steps, at least 1.
+            reads: number of steps, 1..256.
             state: where to start; rest by default.
+
+        Raises:
+            ConfigError: if `reads` is out of range or a side is not a multiple of 32.
+            StateShapeError: if `state` is of another network, batch or size.
         """
+        check_reads(reads)
         if state is None:
             height, width = images.shape[-2:]
             state = self.initial_state(len(images), (height, width))
