@@ -78,17 +78,22 @@ def load_model(path: Path, *, sha256: str | None = None) -> SPYv4:
             `sha256` says, or holds other tensors than its configuration calls for.
     """
     config, folded, tensors = _read(path, sha256)
-    model = SPYv4(config)
-    if folded:
-        model.fold()
-    expected = {
-        name: value
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    _check_tensors(path, expected, tensors)
+    # Compared before memory is taken: a damaged configuration may call for any amount of it.
+    with torch.device("meta"):
+        expected = _build(config, folded).state_dict()
+    _check_tensors(
+        path,
+        {n: value for n, value in expected.items() if not n.endswith("num_batches_tracked")},
+        tensors,
+    )
+    model = _build(config, folded)
     model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
     return model.eval()
+
+
+def _build(config: ModelConfig, folded: bool) -> SPYv4:
+    model = SPYv4(config)
+    return model.fold() if folded else model
 
 
 def _read(path: Path, sha256: str | None) -> tuple[ModelConfig, bool, dict[str, Tensor]]:
