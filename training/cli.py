@@ -187,8 +187,8 @@ def _build_model(arguments: argparse.Namespace, config: TrainingConfig) -> SPYv4
     torch.manual_seed(config.seed)
     model = SPYv4(config.model)
     if arguments.init_weights is None:
-        if config.fold_batch_norm:
-            raise ConfigError("fold_batch_norm needs --init-weights: a network that has seen data")
+        if config.freeze_batch_norm:
+            raise ConfigError("freeze_batch_norm needs --init-weights: statistics to keep")
         return model
     source = load_model(arguments.init_weights)
     if source.folded:

@@ -108,8 +108,8 @@ class TrainingConfig:
         min_reads: least number of reads where it varies evenly from batch to batch; 0 for always
             `reads`.
         precision: of activations; parameters and the optimiser are float32 always.
-        fold_batch_norm: train the network with its batch norms folded into the convolutions, as
-            it will be served; needs initial weights that have seen data.
+        freeze_batch_norm: normalise with the statistics of the initial weights, as at inference,
+            instead of those of the batch; for fine-tuning.
         repeat_threshold: share of the pictures below which a class is shown more often, 0..1.
         seed: of initial parameters and of all data randomness, >= 0.
         loss: weights of the loss.
@@ -124,7 +124,7 @@ class TrainingConfig:
     reads: int = 4
     min_reads: int = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
-    fold_batch_norm: bool = False
+    freeze_batch_norm: bool = False
     repeat_threshold: float = 0.0
     seed: int = 0
     loss: LossConfig = field(default_factory=LossConfig)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from spyv4.checkpoint import save_model
@@ -66,8 +66,6 @@ class Trainer:
         self.run_dir = run_dir
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.fold_batch_norm and not model.folded:
-            model.fold()
         self.loader = loader
         self.loss = DetectionLoss(config.model, config.loss)
         self.optimizer = build_optimizer(model, config.optimizer)
@@ -95,6 +93,10 @@ class Trainer:
                 checkpoint are untouched by it.
         """
         self.model.train()
+        if self.config.freeze_batch_norm:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         saved = time.monotonic()
         with StopRequest().listening() as stop:
             while self.position.epoch < self.config.epochs:
