@@ -16,6 +16,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 PANEL_BGR: Colour = (24, 17, 13)
 SPIKE_BGR: tuple[Colour, ...] = ((250, 214, 94), (160, 130, 255))
 TEXT_BGR: Colour = (225, 215, 205)
+STATUS_HEIGHT = 26
 
 
 def class_colour(label: int) -> Colour:
@@ -104,11 +105,11 @@ class RasterStrip:
         return panel
 
 
-def draw_status(canvas: Image, text: str) -> None:
-    """A line of text in the top left corner, drawn onto the picture."""
-    (width, _), _ = cv2.getTextSize(text, FONT, 0.5, 1)
-    cv2.rectangle(canvas, (0, 0), (width + 14, 24), PANEL_BGR, -1)
-    cv2.putText(canvas, text, (7, 17), FONT, 0.5, TEXT_BGR, 1, cv2.LINE_AA)
+def status_bar(text: str, width: int) -> Image:
+    """A line of text as a picture, BGR uint8 [STATUS_HEIGHT, width, 3]."""
+    bar = np.full((STATUS_HEIGHT, width, 3), PANEL_BGR, np.uint8)
+    cv2.putText(bar, text, (7, STATUS_HEIGHT - 8), FONT, 0.5, TEXT_BGR, 1, cv2.LINE_AA)
+    return bar
 
 
 def shallow_and_deep(layer_names: Sequence[str]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_app.annotate import RasterStrip, draw_boxes, draw_status, shallow_and_deep
+from detector_app.annotate import RasterStrip, draw_boxes, shallow_and_deep, status_bar
 from detector_app.exchange import Mailbox, Update
 from detector_app.pipeline import Pipeline
 
@@ -41,12 +41,10 @@ def has_gui() -> bool:
 def compose(update: Update, strip: RasterStrip, frames_per_s: float) -> Image:
     """A live frame with its boxes, a status line, and the rasters below."""
     canvas = draw_boxes(update.frame.image_bgr, update.detections)
-    draw_status(
-        canvas,
-        f"{frames_per_s:.1f} fps  {update.latency_ms:.0f} ms  "
-        f"read {update.detections.reads}/{update.reads}",
-    )
-    return np.concatenate([canvas, strip.render(canvas.shape[1])])
+    width = canvas.shape[1]
+    read = f"read {update.detections.reads}/{update.reads}"
+    text = f"{frames_per_s:.1f} fps   {update.latency_ms:.0f} ms   {read}"
+    return np.concatenate([canvas, status_bar(text, width), strip.render(width)])
 
 
 def show_window(image: Image) -> bool:

@@ -1,12 +1,13 @@
 import numpy as np
 
 from detector_app.annotate import (
+    STATUS_HEIGHT,
     RasterStrip,
     class_colour,
     colour_hex,
     draw_boxes,
-    draw_status,
     shallow_and_deep,
+    status_bar,
 )
 from spyv4 import Detections
 
@@ -47,10 +48,10 @@ def test_a_strip_shows_the_newest_read_at_the_right():
     assert not (image[45:80, 91:] > 100).any()
 
 
-def test_status_is_drawn_in_place():
-    canvas = PICTURE.copy()
-    draw_status(canvas, "7 fps")
-    assert (canvas != PICTURE).any()
+def test_the_status_bar_is_as_wide_as_asked():
+    bar = status_bar("7 fps", 90)
+    assert bar.shape == (STATUS_HEIGHT, 90, 3)
+    assert bar.max() > 150
 
 
 def test_one_layer_or_many():

@@ -6,6 +6,7 @@ import cv2
 import pytest
 
 from detector_app import cli, window
+from detector_app.annotate import STATUS_HEIGHT
 from detector_app.cli import detect_command, listen, serve_command, webcam_command
 from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
@@ -127,7 +128,7 @@ def test_the_window_shows_frames_and_rasters_until_the_end(detector):
     source.give(10, 20, 30)
     source.end()
     shown, counts = run_window(detector, source)
-    assert shown[-1].shape == (48 + 2 * 90, 64, 3)
+    assert shown[-1].shape == (48 + STATUS_HEIGHT + 2 * 90, 64, 3)
     assert counts.captured == counts.consumed + counts.dropped
     assert counts.captured == 3
 
