@@ -1,0 +1,56 @@
+"""`spyv4-bench` and `spyv4-export`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spyv4.checkpoint import save_model
+from spyv4.cli import bench_command, export_command
+from tests.helpers.tiny_model import tiny_model
+
+
+def test_describe_gives_the_paper_s_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--image-size", "416", "416"]
+    assert bench_command(["--describe", "--model", "spyv4", *size, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["spiking_layers"] == 19
+    assert report["neurons"] == 6_186_752
+    assert 13.9e6 <= report["parameters"] <= 14.0e6
+    assert report["gflop_per_read"] == pytest.approx(17.2, abs=0.05)
+
+
+def test_bench_times_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    save_model(tiny_model(), weights)
+    options = ["--rounds", "1", "--reads", "1", "--no-compiled", "--no-onnx", "--device", "cpu"]
+    assert bench_command(["--weights", str(weights), *options, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    names = [row["name"] for row in report["timings"]]
+    assert names[0] == "plain eager float32"
+    assert any("channels-last" in name for name in names[1:])
+    assert all(row["ms_per_read"] > 0 for row in report["timings"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--describe", "--image-size", "100", "416"], "multiples of 32"),
+        (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--reads", "10000"], "reads must be a whole number from 1 to 256"),
+        (["--model", "spyv4", "--weights", "x"], "--model or --weights"),
+        (["--weights", "nowhere.safetensors"], "neither a file nor one of the shipped"),
+    ],
+)
+def test_bench_answers_mistakes_in_one_line(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench_command(options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_export_refuses_another_suffix(capsys: pytest.CaptureFixture[str]) -> None:
+    assert export_command(["--output", "model.txt"]) == 2
+    assert "must end in .onnx" in capsys.readouterr().err
