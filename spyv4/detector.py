@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,9 +104,14 @@ class Detector:
             image_size: (height, width), multiples of 32; the network's own by default.
 
         Raises:
+            ArgumentError: if `runtime`, `device` or `precision` is none of the choices.
             CheckpointError: if the weights are missing, damaged or of another format.
             RuntimeUnavailableError: if the runtime or device is not available here.
         """
+        if runtime not in get_args(RuntimeName):
+            raise ArgumentError(
+                f"runtime must be one of {', '.join(get_args(RuntimeName))}, not {runtime!r}"
+            )
         path = find_weights(weights)
         if path.suffix == ".onnx" or runtime == "onnx":
             if runtime == "torch":

@@ -1,14 +1,14 @@
 """PyTorch: batch norm folded, channels last, bfloat16 where the processor has it."""
 
 import shutil
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from spyv4.activity import Activity, summarise
 from spyv4.config import ModelConfig
-from spyv4.errors import RuntimeUnavailableError
+from spyv4.errors import ArgumentError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.int8 import quantise
@@ -29,13 +29,17 @@ def pick_device(device: str) -> torch.device:
     """The device for `auto`, `cpu` or `cuda`.
 
     Raises:
+        ArgumentError: if it is no device.
         RuntimeUnavailableError: if `cuda` is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeUnavailableError("no CUDA GPU is available here; use --device cpu")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ArgumentError(f"device must be auto, cpu or cuda, not {device!r}") from error
 
 
 class TorchRuntime:
@@ -51,6 +55,7 @@ class TorchRuntime:
             takes about a minute at the first read of every batch size.
 
     Raises:
+        ArgumentError: if the precision is none of these.
         RuntimeUnavailableError: if compilation is asked for without a compiler.
     """
 
@@ -62,6 +67,10 @@ class TorchRuntime:
         precision: Precision = "auto",
         compile_step: bool = False,
     ) -> None:
+        if precision not in get_args(Precision):
+            raise ArgumentError(
+                f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}"
+            )
         if compile_step and device.type == "cpu" and not can_compile():
             raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); install one")
         if precision == "int8" and device.type != "cpu":

@@ -200,7 +200,7 @@ def test_shipped_weights_are_found_by_name(manifest: Path) -> None:
     assert find_weights("one") == manifest / "one.safetensors"
     assert find_weights(manifest / "one.safetensors") == manifest / "one.safetensors"
     assert to_mapping(load_weights("one").config)["name"] == "tiny"
-    with pytest.raises(CheckpointError, match="three is neither a file nor one of .*: one, two"):
+    with pytest.raises(CheckpointError, match=r"three is neither a file nor one of .*: one, two"):
         find_weights("three")
 
 

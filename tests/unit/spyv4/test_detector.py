@@ -1,0 +1,288 @@
+import functools
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from spyv4 import LAYER_NAMES, Detections, Detector
+from spyv4.activity import RASTER_NEURONS
+from spyv4.checkpoint import save_model
+from spyv4.errors import (
+    ArgumentError,
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    RuntimeUnavailableError,
+    StateShapeError,
+)
+from spyv4.models.spyv4 import SPYv4State
+from spyv4.ops.decode import decode
+from spyv4.preprocess import boxes_to_picture, to_images
+from spyv4.runtime.base import Runtime
+from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, pick_device
+from tests.helpers.tiny_model import tiny_model
+
+# An untrained network is sure of nothing.
+ANY: dict[str, Any] = {"score_threshold": 0.002}
+
+
+def frame(seed: int = 0, size: tuple[int, int] = (50, 70)) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.from_model(tiny_model())
+
+
+def assert_same(one: Detections, other: Detections) -> None:
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+    np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=1e-2)
+    assert (one.reads, one.image_size) == (other.reads, other.image_size)
+
+
+def test_detecting_is_preprocess_reads_and_decode(detector: Detector) -> None:
+    found = detector.detect(frame(), reads=3, **ANY)
+    network = tiny_model()
+    with torch.no_grad():
+        maps, _ = network.run(to_images([frame()], (64, 64)), 3)
+    (raw,) = decode(
+        maps, network.config, score_threshold=0.002, iou_threshold=0.3, max_detections=100
+    )
+    np.testing.assert_allclose(found.scores, raw.scores, atol=1e-4)
+    np.testing.assert_allclose(
+        found.boxes_xyxy, boxes_to_picture(raw.boxes_xyxy, (64, 64), (50, 70)), atol=1e-2
+    )
+    assert len(found) > 3
+    assert found.reads == 3
+    assert found.image_size == (50, 70)
+    assert found.class_names == network.config.class_names
+    assert found.names == [found.class_names[label] for label in found.labels]
+    assert dict(found.firing_rates) == {}
+    assert dict(found.rasters) == {}
+    assert all(found.timings_ms[part] > 0 for part in ("preprocess", "network", "decode"))
+
+
+def test_all_kinds_of_pictures_give_the_same(detector: Detector, tmp_path: Path) -> None:
+    path = tmp_path / "noise.png"
+    cv2.imwrite(str(path), frame())
+    expected = detector.detect(frame(), **ANY)
+    assert expected.reads == detector.config.reads == 2
+    for picture in (path, str(path), path.read_bytes(), Image.open(path)):
+        assert_same(detector.detect(picture, **ANY), expected)
+
+
+def test_list_gives_a_list_as_one_by_one(detector: Detector) -> None:
+    pictures: list[Any] = [frame(1), frame(2, (64, 64)), frame(3, (200, 31))]
+    found = detector.detect(pictures, reads=2, **ANY)
+    assert isinstance(found, list)
+    for one, picture in zip(found, pictures, strict=True):
+        assert_same(one, detector.detect(picture, reads=2, **ANY))
+    with pytest.raises(ArgumentError, match="no pictures"):
+        detector.detect([])
+
+
+def test_reads_come_one_by_one_and_end_with_the_answer(detector: Detector) -> None:
+    partial = list(detector.reads(frame(), reads=4, **ANY))
+    assert [p.reads for p in partial] == [1, 2, 3, 4]
+    for count, found in enumerate(partial, start=1):
+        assert_same(found, detector.detect(frame(), reads=count, **ANY))
+    network = [p.timings_ms["network"] for p in partial]
+    assert network == sorted(network)
+    batches = list(detector.reads_batch([frame(1), frame(2)], 2, **ANY))
+    assert [[p.reads for p in batch] for batch in batches] == [[1, 1], [2, 2]]
+
+
+def test_reads_may_be_left_at_any_time(detector: Detector) -> None:
+    reads = detector.reads(frame(), reads=256)
+    assert next(reads).reads == 1
+    assert next(reads).reads == 2
+
+
+def test_stream_starts_every_frame_from_rest(detector: Detector) -> None:
+    frames = [frame(1), frame(2), frame(1)]
+    found = list(detector.stream(frames, reads=2, **ANY))
+    for one, picture in zip(found, frames, strict=True):
+        assert_same(one, detector.detect(picture, reads=2, **ANY))
+
+
+def test_stream_can_carry_the_state_over(detector: Detector) -> None:
+    """Three times one read of the same frame is three reads of it."""
+    carried = list(detector.stream([frame()] * 3, reads=1, carry_state=True, **ANY))
+    for one, other in zip(carried, detector.reads(frame(), reads=3, **ANY), strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)
+        assert one.reads == 1
+    fresh = list(detector.stream([frame()] * 2, reads=1, **ANY))
+    np.testing.assert_array_equal(fresh[0].scores, fresh[1].scores)
+    assert not np.array_equal(carried[0].scores, carried[1].scores)
+
+
+def test_two_streams_do_not_share_their_state(detector: Detector) -> None:
+    one = detector.stream([frame(1)] * 3, reads=1, carry_state=True, **ANY)
+    other = detector.stream([frame(2)] * 3, reads=1, carry_state=True, **ANY)
+    mixed = [pair[0] for pair in zip(one, other, strict=True)]
+    alone = list(detector.stream([frame(1)] * 3, reads=1, carry_state=True, **ANY))
+    for a, b in zip(mixed, alone, strict=True):
+        np.testing.assert_array_equal(a.scores, b.scores)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score_threshold": -0.1}, "score_threshold must be in 0..1, not -0.1"),
+        ({"score_threshold": float("nan")}, "score_threshold"),
+        ({"iou_threshold": 1.1}, "iou_threshold must be in 0..1, not 1.1"),
+        ({"max_detections": 0}, "max_detections must be at least 1, not 0"),
+        ({"raster_layers": ["stem9"]}, "unknown layer 'stem9'; choose from: stem1, stem2"),
+    ],
+)
+def test_options_out_of_range_are_named(
+    detector: Detector, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        detector.detect(frame(), **options)
+    with pytest.raises(ArgumentError, match=message):
+        detector.reads(frame(), **options)
+    with pytest.raises(ArgumentError, match=message):
+        next(detector.stream([frame()], **options))
+
+
+def test_reads_out_of_range_are_named(detector: Detector) -> None:
+    for reads in (0, 257, -1):
+        with pytest.raises(ConfigError, match=f"from 1 to 256, not {reads}"):
+            detector.detect(frame(), reads=reads)
+    with pytest.raises(ImageError):
+        detector.detect(b"no picture")
+
+
+def test_options_do_what_they_say(detector: Detector) -> None:
+    everything = detector.detect(frame(), score_threshold=0.0, iou_threshold=1.0)
+    assert len(everything) == 100
+    assert len(detector.detect(frame(), score_threshold=0.0, max_detections=7)) == 7
+    high = detector.detect(frame(), score_threshold=float(everything.scores[5]))
+    assert (high.scores >= everything.scores[5]).all()
+    assert len(detector.detect(frame(), score_threshold=0.0, iou_threshold=0.0)) < 100
+
+
+def test_activity_and_rasters_are_opt_in(detector: Detector) -> None:
+    found = list(
+        detector.reads(frame(), 3, activity=True, raster_layers=["csp2.a", "stem1"], **ANY)
+    )
+    for one in found:
+        assert tuple(one.firing_rates) == LAYER_NAMES == detector.layer_names
+        assert all(0 <= rate <= 1 for rate in one.firing_rates.values())
+        assert set(one.rasters) == {"csp2.a", "stem1"}
+        raster = one.rasters["stem1"]
+        assert (raster.shape, raster.dtype) == ((RASTER_NEURONS,), np.bool_)
+    assert sum(found[-1].firing_rates.values()) > 0
+    assert any(raster.any() for one in found for raster in one.rasters.values())
+    last = detector.detect(frame(), 3, activity=True, **ANY)
+    assert last.firing_rates == found[-1].firing_rates
+    assert dict(last.rasters) == {}
+    only = detector.detect(frame(), 3, raster_layers=["p5"])
+    assert dict(only.firing_rates) == {}
+    assert_same(last, detector.detect(frame(), 3, **ANY))
+
+
+def test_firing_rates_of_a_batch_are_each_pictures_own(detector: Detector) -> None:
+    dark = np.zeros((64, 64, 3), np.uint8)
+    pair = detector.detect([frame(), dark], 2, activity=True)
+    for one, picture in zip(pair, (frame(), dark), strict=True):
+        alone = detector.detect(picture, 2, activity=True)
+        assert one.firing_rates == pytest.approx(alone.firing_rates, abs=1e-4)
+    assert pair[0].firing_rates != pair[1].firing_rates
+
+
+def test_result_as_plain_values(detector: Detector) -> None:
+    found = detector.detect(frame(), **ANY)
+    rows = found.to_list()
+    assert len(rows) == len(found)
+    assert rows[0]["class"] == found.names[0]
+    assert rows[0]["score"] == pytest.approx(float(found.scores[0]), abs=1e-4)
+    assert rows[0]["box"] == pytest.approx(found.boxes_xyxy[0].tolist(), abs=1e-2)
+
+
+def state_of(runtime: Runtime) -> SPYv4State:
+    return runtime.initial_state(1, (64, 64))
+
+
+def test_half_precision_runs_and_agrees_roughly() -> None:
+    detector = Detector.from_model(tiny_model(), precision="bfloat16")
+    assert "bfloat16" in detector.runtime.description
+    runtime = detector.runtime
+    result = runtime.step(runtime.prepare(to_images([frame()], (64, 64))), state_of(runtime))
+    assert {u.dtype for u in result.state.backbone.stem1} == {torch.bfloat16}
+    exact = Detector.from_model(tiny_model()).runtime
+    expected = exact.step(exact.prepare(to_images([frame()], (64, 64))), state_of(exact))
+    u, near = result.state.backbone.stem1.u.float(), expected.state.backbone.stem1.u
+    assert ((u - near).abs() < 0.02).float().mean() > 0.95
+    found = detector.detect(frame(), 2, activity=True, score_threshold=0.0)
+    assert np.isfinite(found.scores).all()
+
+
+def test_image_size_is_the_detectors_or_the_networks(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save_model(tiny_model(), path)
+    plain = Detector.load(path, precision="float32")
+    assert plain.image_size == (64, 64)
+    assert_same(
+        plain.detect(frame(), **ANY), Detector.from_model(tiny_model()).detect(frame(), **ANY)
+    )
+    wide = Detector.load(path, precision="float32", image_size=(64, 128))
+    found = wide.detect(frame(), score_threshold=0.0)
+    assert found.boxes_xyxy.max() <= 70
+    with pytest.raises(ConfigError, match="multiples of 32"):
+        Detector.load(path, image_size=(64, 65))
+    with pytest.raises(CheckpointError, match="neither a file nor"):
+        Detector.load(tmp_path / "nothing.safetensors")
+    prepared = plain.runtime.prepare(to_images([frame()], (64, 64)))
+    with pytest.raises(StateShapeError):
+        plain.runtime.step(prepared, plain.runtime.initial_state(1, (64, 96)))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu_is_said() -> None:
+    with pytest.raises(RuntimeUnavailableError, match="use --device cpu"):
+        pick_device("cuda")
+    assert pick_device("auto") == torch.device("cpu")
+
+
+def test_words_that_are_no_choice_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save_model(tiny_model(), path)
+    for options, message in (
+        ({"device": "gpu"}, "device"),
+        ({"precision": "float16"}, "precision"),
+        ({"runtime": "tensorrt"}, "runtime"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            Detector.load(path, **options)  # type: ignore[arg-type]
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not can_compile()
+    with pytest.raises(RuntimeUnavailableError, match=r"g\+\+"):
+        TorchRuntime(tiny_model(), torch.device("cpu"), compile_step=True)
+
+
+def test_step_is_captured_whole_by_the_compiler(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph that `torch.compile` would compile, run as it is; compiling takes a minute."""
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    whole = functools.partial(torch.compile, backend="eager", fullgraph=True)
+    monkeypatch.setattr(torch, "compile", whole)
+    runtime = TorchRuntime(
+        tiny_model(), torch.device("cpu"), precision="float32", compile_step=True
+    )
+    assert runtime.description.startswith("torch compiled, float32")
+    found = Detector(runtime).detect(frame(), 2, activity=True, **ANY)
+    assert_same(found, detector.detect(frame(), 2, **ANY))
+    assert found.firing_rates == detector.detect(frame(), 2, activity=True).firing_rates
