@@ -62,6 +62,8 @@ class OnnxRuntime:
     def __init__(self, path: Path, providers: list[str]) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Threads that spin between reads would take the processor from everything else.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except _SESSION_ERRORS as error:
