@@ -41,7 +41,7 @@ def summarise(spikes: SpikesByLayer) -> Activity:
     return Activity(torch.stack(rates, dim=1), torch.stack(rasters, dim=1))
 
 
-@lru_cache(maxsize=256)
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def sampled_neurons(
     layer: int, channels: int, height: int, width: int
 ) -> tuple[list[int], list[int], list[int]]:
@@ -50,6 +50,14 @@ def sampled_neurons(
     Returns:
         Channel, row and column of each.
     """
+    return _draw(layer, channels, height, width)
+
+
+@lru_cache(maxsize=256)
+def _draw(
+    layer: int, channels: int, height: int, width: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Apart, since the compiler looks through the cache and finds random numbers."""
     neurons = channels * height * width
     rng = np.random.default_rng((_SEED, layer))
     chosen = np.sort(rng.choice(neurons, min(RASTER_NEURONS, neurons), replace=False))
