@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from training.report.log import RunLog, StepReport
+
+
+def report(step: int, loss: float = 3.0) -> StepReport:
+    return StepReport(
+        epoch=1,
+        step=step,
+        global_step=step,
+        box=loss / 3,
+        objectness=loss / 3,
+        classes=loss / 3,
+        learning_rate=1e-3,
+        firing_rate=0.1,
+        images=4,
+        seconds=0.5,
+    )
+
+
+def entries(run_dir: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+
+
+def test_stored_entries_are_means_over_the_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunLog(tmp_path / "run", 5, every=2, tensorboard=False, progress=False) as log:
+        for step in range(5):
+            log.step(report(step, loss=float(step)))
+    stored = entries(tmp_path / "run")
+    assert [entry["global_step"] for entry in stored] == [1, 3]
+    assert [entry["loss"] for entry in stored] == pytest.approx([0.5, 2.5])
+    assert stored[0]["epoch"] == 1
+    assert stored[0]["firing_rate"] == pytest.approx(0.1)
+    assert 0 < stored[0]["images_per_s"] <= 16  # type: ignore[operator]
+    assert capsys.readouterr().err == ""
+
+
+def test_resumed_log_is_added_to(tmp_path: Path) -> None:
+    for step in (1, 2):
+        with RunLog(tmp_path, 5, step, every=1, tensorboard=False, progress=False) as log:
+            log.step(report(step))
+    assert [entry["global_step"] for entry in entries(tmp_path)] == [1, 2]
+
+
+def test_progress_shows_loss_and_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunLog(tmp_path, 1, tensorboard=False) as log:
+        log.step(report(0))
+    shown = capsys.readouterr().err
+    assert "epoch 2 loss 3.000 (box 1.00 obj 1.00 cls 1.00) lr 1.0e-03 firing 10.0%" in shown
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorBoard's own
+def test_tensorboard_files_are_written(tmp_path: Path) -> None:
+    with RunLog(tmp_path, 2, every=1, progress=False) as log:
+        log.step(report(0))
+        log.metric("eval/map", 0.25, 0)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert entries(tmp_path)[-1] == {"eval/map": 0.25, "global_step": 0}
