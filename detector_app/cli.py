@@ -1,6 +1,7 @@
 """The commands `spyv4-detect`, `spyv4-webcam` and `spyv4-serve`."""
 
 import argparse
+import dataclasses
 import json
 import socket
 import sys
@@ -19,17 +20,22 @@ from detector_app.server import create_app, load_detector
 from detector_app.settings import Settings, load_settings
 from detector_app.sources import IMAGE_SUFFIXES
 from detector_app.window import has_gui, watch
-from spyv4 import Detector
 from spyv4.commandline import EXIT_OK, EXIT_USAGE, build_parser, run_command
 from spyv4.detector import RuntimeName
 from spyv4.errors import ArgumentError, ImageError
 from spyv4.preprocess import read_image
+from spyv4.runtime.torch_runtime import Precision
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="NAME|FILE", help="model; the shipped one otherwise")
     parser.add_argument(
         "--runtime", choices=get_args(RuntimeName), help="how the network is run (default: auto)"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: auto")
+    parser.add_argument("--precision", choices=get_args(Precision), help="torch (default: auto)")
+    parser.add_argument(
+        "--compile", action="store_true", default=None, help="compile the network first (torch)"
     )
     parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
 
@@ -40,7 +46,7 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    names = ("host", "port", "source", "weights", "runtime", "reads")
+    names = [field.name for field in dataclasses.fields(Settings)]
     return load_settings({name: getattr(arguments, name, None) for name in names})
 
 
@@ -61,7 +67,6 @@ def detect_command(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all boxes to FILE")
     parser.add_argument("--score-threshold", type=float, default=0.5, metavar="S", help="0..1")
     parser.add_argument("--iou-threshold", type=float, default=0.3, metavar="I", help="0..1")
-    parser.add_argument("--compile", action="store_true", help="compile the network first (torch)")
     _add_model_options(parser)
     return run_command(parser, _detect, argv)
 
@@ -73,9 +78,7 @@ def _detect(arguments: argparse.Namespace) -> int:
     targets = _targets(pictures, output)
     if arguments.json is not None and arguments.json.resolve() in {p.resolve() for p in pictures}:
         raise ArgumentError(f"--json {arguments.json} would overwrite a picture; name another file")
-    detector = Detector.load(
-        arguments.weights, runtime=arguments.runtime or "auto", compile=arguments.compile
-    )
+    detector = load_detector(_settings(arguments))
     output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     for picture, target in zip(pictures, targets, strict=True):

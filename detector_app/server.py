@@ -89,7 +89,13 @@ DETECT_BODY = {
 
 def load_detector(settings: Settings) -> Detector:
     """The detector that the settings name."""
-    return Detector.load(settings.weights, runtime=settings.runtime)
+    return Detector.load(
+        settings.weights,
+        runtime=settings.runtime,
+        device=settings.device,
+        precision=settings.precision,
+        compile=settings.compile,
+    )
 
 
 def create_app(settings: Settings | None = None, detector: Detector | None = None) -> FastAPI:

@@ -9,6 +9,7 @@ from detector_app.sources import Source, parse_source
 from spyv4.config import check_reads
 from spyv4.detector import RuntimeName
 from spyv4.errors import ConfigError
+from spyv4.runtime.torch_runtime import Precision
 
 PREFIX = "SPYV4_"
 
@@ -23,6 +24,9 @@ class Settings:
         source: what viewers watch at first: a camera number, file, folder, address, demo or none.
         weights: name or path of a model, None for the shipped default.
         runtime: how the network is run.
+        device: where it is run: cpu, cuda, or auto for the GPU where there is one.
+        precision: of the torch runtime; int8 is the fastest on many processors.
+        compile: whether torch compiles the network first.
         reads: reads of a live frame at first, None for the model's own.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0.
@@ -34,6 +38,9 @@ class Settings:
     source: str = "demo"
     weights: str | None = None
     runtime: RuntimeName = "auto"
+    device: str = "auto"
+    precision: Precision = "auto"
+    compile: bool = False
     reads: int | None = None
     max_body_mb: float = 32.0
     max_megapixels: float = 50.0
@@ -96,6 +103,9 @@ _CONVERTERS: Mapping[str, Any] = {
     "source": str,
     "weights": str,
     "runtime": str,
+    "device": str,
+    "precision": str,
+    "compile": lambda text: bool(int(text)),
     "reads": int,
     "max_body_mb": float,
     "max_megapixels": float,
