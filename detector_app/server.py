@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -88,14 +89,21 @@ DETECT_BODY = {
 
 
 def load_detector(settings: Settings) -> Detector:
-    """The detector that the settings name."""
-    return Detector.load(
-        settings.weights,
-        runtime=settings.runtime,
-        device=settings.device,
-        precision=settings.precision,
-        compile=settings.compile,
-    )
+    """The detector that the settings name, loaded in a thread that ends.
+
+    OpenMP keeps a pool of workers for every thread that ever computed. Were the one that loads to
+    live on, its pool and that of the inference thread would outnumber the cores, on which libgomp
+    stops spinning at barriers and every read takes twice as long.
+    """
+    with ThreadPoolExecutor(max_workers=1) as loading:
+        return loading.submit(
+            Detector.load,
+            settings.weights,
+            runtime=settings.runtime,
+            device=settings.device,
+            precision=settings.precision,
+            compile=settings.compile,
+        ).result()
 
 
 def create_app(settings: Settings | None = None, detector: Detector | None = None) -> FastAPI:
