@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from spyv4.checkpoint import load_model
 from tests.integration.training_runs import (
@@ -37,6 +38,8 @@ def start(root: Path, run_dir: Path, config_file: Path) -> "subprocess.Popen[str
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Sums depend on the number of threads, which other tests may have changed in this process.
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
 
 
