@@ -77,6 +77,7 @@ class Trainer:
             torch.compile(self._read) if compile_step else self._read
         )
         self.save_every_s = save_every_s
+        self._at_rest: tuple[torch.Size, SPYv4State] | None = None
 
     def run(self, log: RunLog, after_epoch: Callable[[int], None] | None = None) -> bool:
         """Train from the present position to the end, or until asked to stop.
@@ -133,7 +134,7 @@ class Trainer:
         targets = batch.targets.to(self.device)
         reads = self._reads_of(epoch, step)
         learns = update_reads(reads, self.config.fptt.updates)
-        state = self._initial_state(images)
+        state = self._state_at_rest(images.shape)
         sums = torch.zeros(3, device=self.device)
         for read in range(reads):
             with torch.set_grad_enabled(read in learns):
@@ -170,13 +171,15 @@ class Trainer:
             rate = torch.stack([s.float().mean() for s in flatten_spikes(spikes)]).mean()
         return maps, state, rate
 
-    def _initial_state(self, images: Tensor) -> SPYv4State:
-        height, width = images.shape[-2:]
-        state = self.model.initial_state(len(images), (height, width))
-        # The read-out sums in float32: its answer is what the loss sees.
-        backbone: BackboneState = tree_map(self._cast, state.backbone)
-        neck: NeckState = tree_map(self._cast, state.neck)
-        return SPYv4State(backbone, neck, state.readout)
+    def _state_at_rest(self, shape: torch.Size) -> SPYv4State:
+        """The state before the first read of images of `shape`; made once, since it is a value."""
+        if self._at_rest is None or self._at_rest[0] != shape:
+            state = self.model.initial_state(shape[0], (shape[2], shape[3]))
+            # The read-out sums in float32: its answer is what the loss sees.
+            backbone: BackboneState = tree_map(self._cast, state.backbone)
+            neck: NeckState = tree_map(self._cast, state.neck)
+            self._at_rest = shape, SPYv4State(backbone, neck, state.readout)
+        return self._at_rest[1]
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.dtype)

@@ -22,7 +22,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     if config.name == "adagrad":
         return torch.optim.Adagrad(groups, lr=config.learning_rate)
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99))
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
 
 
