@@ -150,7 +150,7 @@ def test_options_out_of_range_are_named(
     with pytest.raises(ArgumentError, match=message):
         detector.reads(frame(), **options)
     with pytest.raises(ArgumentError, match=message):
-        next(detector.stream([frame()], **options))
+        detector.stream([frame()], **options)
 
 
 def test_reads_out_of_range_are_named(detector: Detector) -> None:
