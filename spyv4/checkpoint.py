@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spyv4.config import ModelConfig, from_mapping, to_mapping
-from spyv4.errors import CheckpointError, ConfigError
+from spyv4.errors import CheckpointError, ConfigError, SaveError
 from spyv4.models.spyv4 import SPYv4
 
 FORMAT = "spyv4-1"
@@ -38,16 +38,15 @@ def write_atomically(path: Path, write: Any) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def save_model(model: SPYv4, path: Path, *, notes: dict[str, str] | None = None) -> None:
+def save_model(model: SPYv4, path: Path) -> None:
     """Write the parameters and the configuration of `model` to `path`, all or nothing.
 
     Args:
         model: folded or not; that is stored too.
         path: a .safetensors file, replaced if it exists.
-        notes: further text for the file's header.
 
     Raises:
-        CheckpointError: if the file cannot be written; an earlier one is left as it was.
+        SaveError: if the file cannot be written; an earlier one is left as it was.
     """
     tensors = {
         name: tensor.detach().cpu().contiguous()
@@ -55,7 +54,6 @@ def save_model(model: SPYv4, path: Path, *, notes: dict[str, str] | None = None)
         if not name.endswith("num_batches_tracked")
     }
     metadata = {
-        **(notes or {}),
         "format": FORMAT,
         "config": json.dumps(to_mapping(model.config)),
         "folded": str(model.folded),
@@ -63,7 +61,7 @@ def save_model(model: SPYv4, path: Path, *, notes: dict[str, str] | None = None)
     try:
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write {path}: {error}") from error
+        raise SaveError(f"cannot write {path}: {error}") from error
 
 
 def load_model(path: Path, *, sha256: str | None = None) -> SPYv4:

@@ -8,6 +8,13 @@ from collections.abc import Callable
 from spyv4.errors import SPYv4Error
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE = 0, 1, 2
+_WRONG_PATH = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 
 
 def build_parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -31,8 +38,9 @@ def run_command(
     """Parse `argv`, run `action`, and turn errors into one line and an exit code.
 
     Returns:
-        0 on success, 2 for input the user can put right, 1 for a failure while running, 130 on
-        Ctrl-C. With `--debug` errors are raised with their traceback instead.
+        0 on success, 2 for input the user can put right (a path that is not there, say), 1 for a
+        failure while running (a full disk), 130 on Ctrl-C. With `--debug` errors are raised with
+        their traceback instead.
     """
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
@@ -47,4 +55,5 @@ def run_command(
         if arguments.debug:
             raise
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return EXIT_FAILURE if getattr(error, "exit_code", EXIT_USAGE) == 1 else EXIT_USAGE
+        users = isinstance(error, (SPYv4Error, *_WRONG_PATH))
+        return int(getattr(error, "exit_code", EXIT_USAGE if users else EXIT_FAILURE))

@@ -166,8 +166,9 @@ class Detector:
         Args:
             frames: pictures in their order.
             reads: reads of every frame.
-            carry_state: start each frame from the potentials the last one left, as the authors'
-                webcam loop does, instead of from rest.
+            carry_state: start each frame from the state the last one left (potentials, and the
+                average of a leaky read-out), as the authors' webcam loop does, instead of from
+                rest.
             **options: see `DetectOptions`.
 
         Raises:

@@ -21,6 +21,12 @@ class CheckpointError(SPYv4Error):
     """A checkpoint is missing, damaged, or belongs to another model."""
 
 
+class SaveError(CheckpointError):
+    """A checkpoint cannot be written; the one before it is untouched."""
+
+    exit_code = 1
+
+
 class ImageError(SPYv4Error):
     """A picture cannot be read, or is not a picture, or is too large."""
 

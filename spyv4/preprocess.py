@@ -95,6 +95,11 @@ def load_frame(picture: Picture) -> Frame:
             return to_frame(picture)
         except _DAMAGED as error:  # files are decoded only now
             raise ImageError(f"the picture is damaged or cut short: {error}") from error
+    if not isinstance(picture, str | Path | bytes):
+        raise ImageError(
+            "a picture must be a path, bytes, a BGR array or a PIL picture, not "
+            f"{type(picture).__name__} (cv2.imread returns None for a file it cannot read)"
+        )
     return read_image(picture)
 
 

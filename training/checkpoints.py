@@ -11,23 +11,27 @@ from typing import Any
 import torch
 
 from spyv4.checkpoint import write_atomically
-from spyv4.errors import CheckpointError
+from spyv4.errors import CheckpointError, SaveError
 
 LAST = "last.pt"
 WEIGHTS = "weights.safetensors"
+STATE_KEYS = frozenset(
+    {"config", "position", "steps_per_epoch", "model", "optimizer", "fptt", "average"}
+)
+"""What the state of a run holds (`Trainer.state_dict`)."""
 
 
 def save_run(state: dict[str, Any], run_dir: Path) -> None:
     """Write the state of a run; an earlier checkpoint survives a failure.
 
     Raises:
-        CheckpointError: if it cannot be written (a full disk, say).
+        SaveError: if it cannot be written (a full disk, say).
     """
     path = run_dir / LAST
     try:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(
+        raise SaveError(
             f"cannot save {path}: {error}; the checkpoint before it is untouched"
         ) from error
 
@@ -47,6 +51,8 @@ def load_run(run_dir: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.PickleError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(state, dict) or not state.keys() >= STATE_KEYS:
+        raise CheckpointError(f"{path} is not the checkpoint of a training run")
     return state
 
 

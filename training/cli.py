@@ -3,29 +3,20 @@
 import argparse
 import copy
 import json
-import tomllib
-from dataclasses import replace
+import os
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from spyv4.checkpoint import load_model
 from spyv4.commandline import build_parser, run_command
-from spyv4.config import (
-    MODEL_PRESETS,
-    ModelConfig,
-    from_mapping,
-    model_preset,
-    require,
-    to_mapping,
-)
+from spyv4.config import MODEL_PRESETS, to_mapping
 from spyv4.detector import Detector
 from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from training.checkpoints import LAST, WEIGHTS, load_run
-from training.config import TrainingConfig
+from training.config import RECIPES, TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.engine import Trainer
 from training.evaluate.command import eval_command
@@ -33,6 +24,7 @@ from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.runner import run_detector
 from training.evaluate.scores import score_predictions
 from training.report.log import RunLog
+from training.resolve import resolve_config
 
 __all__ = ["eval_command", "train_command"]
 
@@ -41,10 +33,11 @@ VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
 
 def train_command(argv: list[str] | None = None) -> int:
     """`spyv4-train`."""
-    return run_command(_train_parser(), _train, argv)
+    return run_command(train_parser(), _train, argv)
 
 
-def _train_parser() -> argparse.ArgumentParser:
+def train_parser() -> argparse.ArgumentParser:
+    """The options of `spyv4-train`."""
     parser = build_parser(
         "spyv4-train",
         "Train a spiking detector with FPTT on a folder in the layout of Pascal VOC.",
@@ -59,6 +52,13 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--run", type=Path, default=Path("runs/spyv4"), help="output folder (%(default)s)")
     add("--resume", action="store_true", help="go on from the newest checkpoint in --run")
     add("--config", type=Path, help="TOML file; keys as in the TrainingConfig docstring")
+    add(
+        "--recipe",
+        choices=list(RECIPES),
+        default="paper",
+        help="paper: alpha is one number, as in the equations; released: two, as in the authors' "
+        "code (%(default)s)",
+    )
     add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
     add("--init-weights", type=Path, help="start from these parameters instead of random ones")
     add("--epochs", type=int)
@@ -76,6 +76,11 @@ def _train_parser() -> argparse.ArgumentParser:
         help="any other setting, in TOML: --set fptt.alpha=0.05 --set 'optimizer.name=\"sgd\"'",
     )
     add("--workers", type=int, default=1, help="processes that prepare pictures (%(default)s)")
+    add(
+        "--cache-gib",
+        type=float,
+        help="memory for decoded pictures (a third of this machine's, at most 8)",
+    )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--no-compile", action="store_true", help="skip compilation: starts sooner, runs slower")
     add("--save-minutes", type=float, default=5.0, help="between checkpoints (%(default)s)")
@@ -84,66 +89,6 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--skip-bad", action="store_true", help="leave out damaged pictures and annotations")
     add("--no-tensorboard", action="store_true")
     return parser
-
-
-def resolve_config(arguments: argparse.Namespace) -> TrainingConfig:
-    """Defaults, then the TOML file, then the command line."""
-    values: dict[str, Any] = {}
-    if arguments.config is not None:
-        values = _parse_toml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
-    for text in arguments.set:
-        _merge(values, _parse_toml(text, f"--set {text}"))
-    for name in ("epochs", "batch_size", "reads", "seed"):
-        if getattr(arguments, name) is not None:
-            values[name] = getattr(arguments, name)
-    for key, name in (("name", "optimizer"), ("learning_rate", "learning_rate")):
-        if getattr(arguments, name) is not None:
-            _merge(values, {"optimizer": {key: getattr(arguments, name)}})
-    overrides = values.pop("model", {})
-    require(isinstance(overrides, dict), f"model must be a table of values, not {overrides!r}")
-    values["model"] = _resolve_model(arguments, overrides)
-    return from_mapping(TrainingConfig, values)
-
-
-def _resolve_model(arguments: argparse.Namespace, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The preset or the initial weights' network, changed by `overrides` and the image size."""
-    if arguments.init_weights is not None:
-        base = load_model(arguments.init_weights).config
-        if arguments.model is not None and arguments.model != base.name:
-            raise CheckpointError(
-                f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"
-            )
-    else:
-        base = model_preset(arguments.model or "spyv4")
-    if arguments.image_size is not None:
-        base = _resized(base, tuple(arguments.image_size))
-    values = to_mapping(base)
-    _merge(values, overrides)
-    return values
-
-
-def _resized(model: ModelConfig, image_size: tuple[int, int]) -> ModelConfig:
-    """The same network for another picture size, its anchors scaled along."""
-    down = image_size[0] / model.image_size[0]
-    across = image_size[1] / model.image_size[1]
-    anchors = tuple((round(w * across, 1), round(h * down, 1)) for w, h in model.anchors)
-    return replace(model, image_size=image_size, anchors=anchors)
-
-
-def _parse_toml(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where} is not valid TOML: {error}") from error
-
-
-def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Update nested tables in place."""
-    for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        else:
-            values[key] = value
 
 
 def _read_training_images(
@@ -178,14 +123,18 @@ def _evaluate(trainer: Trainer, images: list[AnnotatedImage], log: RunLog) -> No
     scores = score_predictions(
         result.predictions, ground_truth_of(images, model.class_names), coco=False
     )
-    log.metric("eval/map", scores.mean_ap() or 0.0, trainer.global_step)
+    mean_ap = scores.mean_ap()
+    if mean_ap is not None:
+        log.metric("eval/map", mean_ap, trainer.global_step)
     log.metric("eval/firing_rate", result.firing_rate, trainer.global_step)
 
 
-def _build_model(arguments: argparse.Namespace, config: TrainingConfig) -> SPYv4:
-    """A network with random parameters, or with those of --init-weights."""
+def _build_model(arguments: argparse.Namespace, config: TrainingConfig, *, resumed: bool) -> SPYv4:
+    """A network with random parameters, or those of --init-weights; a checkpoint replaces both."""
     torch.manual_seed(config.seed)
     model = SPYv4(config.model)
+    if resumed:
+        return model
     if arguments.init_weights is None:
         if config.freeze_batch_norm:
             raise ConfigError("freeze_batch_norm needs --init-weights: statistics to keep")
@@ -203,6 +152,12 @@ def _build_model(arguments: argparse.Namespace, config: TrainingConfig) -> SPYv4
     return model
 
 
+def _cache_gib() -> float:
+    """Memory that decoded pictures may take where nothing is said, GiB."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return min(8.0, physical / 3)
+
+
 def _train(arguments: argparse.Namespace) -> int:
     run_dir: Path = arguments.run
     if (run_dir / LAST).exists() and not arguments.resume:
@@ -211,7 +166,7 @@ def _train(arguments: argparse.Namespace) -> int:
     device = pick_device(arguments.device)
     if device.type == "cpu" and not arguments.no_compile and not can_compile():
         raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); add --no-compile")
-    config = resolve_config(arguments)
+    config = resolve_config(arguments, json.loads(saved["config"]) if saved is not None else None)
     # Read now, so that a missing set shows before hours of training.
     eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
     images = _read_training_images(arguments, config)
@@ -224,9 +179,10 @@ def _train(arguments: argparse.Namespace) -> int:
         augmentation=config.augmentation,
         workers=arguments.workers,
         repeat_threshold=config.repeat_threshold,
+        cache_gib=_cache_gib() if arguments.cache_gib is None else arguments.cache_gib,
     )
     trainer = Trainer(
-        _build_model(arguments, config),
+        _build_model(arguments, config, resumed=saved is not None),
         loader,
         config,
         run_dir,

@@ -1,7 +1,8 @@
 """Configuration of a training run; defaults are the paper's recipe (reference section 4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from spyv4.config import ModelConfig, check_reads, require
 from training.data.augment import AugmentationConfig
@@ -13,6 +14,8 @@ class FPTTConfig:
 
     Attributes:
         alpha: strength of the pull towards the running mean, >= 0; 0 turns it off.
+        update_alpha: alpha where it stands in the update of Lambda and Wbar, as in the authors'
+            release, which has another value there; 0 for the same one, which the equations have.
         beta: rate of the running mean, in (0, 1].
         updates: how many of the reads of a picture update the parameters (FPTT-K), spread evenly
             and always including the last one; 0 for all.
@@ -21,6 +24,7 @@ class FPTTConfig:
     """
 
     alpha: float = 0.1
+    update_alpha: float = 0.0
     beta: float = 0.5
     updates: int = 0
     gradient_clip: float = 1.0
@@ -28,6 +32,10 @@ class FPTTConfig:
 
     def __post_init__(self) -> None:
         require(self.alpha >= 0, f"fptt.alpha must be at least 0, not {self.alpha}")
+        require(
+            self.update_alpha >= 0,
+            f"fptt.update_alpha must be at least 0, not {self.update_alpha}",
+        )
         require(0 < self.beta <= 1, f"fptt.beta must be in (0, 1], not {self.beta}")
         require(self.updates >= 0, f"fptt.updates must be at least 0, not {self.updates}")
         require(
@@ -147,3 +155,10 @@ class TrainingConfig:
             0 <= self.repeat_threshold <= 1,
             f"repeat_threshold must be in 0..1, not {self.repeat_threshold}",
         )
+
+
+RECIPES: Mapping[str, dict[str, Any]] = {
+    "paper": {},
+    "released": {"fptt": {"alpha": 0.1, "update_alpha": 0.5}},
+}
+"""Named settings: the paper's equations, and the authors' release, whose alpha has two values."""

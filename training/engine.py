@@ -280,7 +280,10 @@ class Trainer:
             )
         try:
             self.model.load_state_dict(state["model"])
+            decays = [group["weight_decay"] for group in self.optimizer.param_groups]
             self.optimizer.load_state_dict(state["optimizer"])
+            for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
+                group["weight_decay"] = decay  # of this run's configuration, as the rate is
             self.learner.load_state_dict(state["fptt"])
             self.average.load_state_dict(state["average"])
         except (RuntimeError, ValueError) as error:

@@ -1,9 +1,10 @@
 """Entry points of the console scripts, which need the packages of the `train` extra."""
 
 import importlib
+import importlib.util
 import sys
 
-_TRAIN_EXTRA = frozenset({"albumentations", "pycocotools", "tensorboard", "tqdm"})
+_TRAIN_EXTRA = ("albumentations", "pycocotools", "tensorboard", "tqdm")
 
 
 def train_command() -> int:
@@ -17,16 +18,13 @@ def eval_command() -> int:
 
 
 def _run(name: str) -> int:
-    try:
-        cli = importlib.import_module("training.cli")
-    except ModuleNotFoundError as error:
-        if error.name not in _TRAIN_EXTRA:
-            raise
+    missing = [package for package in _TRAIN_EXTRA if importlib.util.find_spec(package) is None]
+    if missing:
         print(
-            f"error: {error.name} is not installed; training and evaluation need "
+            f"error: {' and '.join(missing)} cannot be found; training and evaluation need "
             "pip install 'spyv4[train]'",
             file=sys.stderr,
         )
         return 2
-    code: int = getattr(cli, name)()
+    code: int = getattr(importlib.import_module("training.cli"), name)()
     return code

@@ -24,10 +24,14 @@ def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Intersection and union areas of boxes that broadcast against each other."""
     low = torch.maximum(a[..., :2], b[..., :2])
     high = torch.minimum(a[..., 2:], b[..., 2:])
-    intersection = (high - low).clamp(min=0).prod(-1)
-    area_a = (a[..., 2:] - a[..., :2]).prod(-1)
-    area_b = (b[..., 2:] - b[..., :2]).prod(-1)
+    intersection = _area((high - low).clamp(min=0))
+    area_a, area_b = _area(a[..., 2:] - a[..., :2]), _area(b[..., 2:] - b[..., :2])
     return intersection, area_a + area_b - intersection
+
+
+def _area(sides: Tensor) -> Tensor:
+    """Width times height; the gradient of `prod` would look for zeros first."""
+    return sides[..., 0] * sides[..., 1]
 
 
 def iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ from spyv4.ops.anchors import Level, decode_boxes, grid_cells, split_levels
 from spyv4.ops.boxes import cxcywh_to_xyxy
 from spyv4.types import HeadMaps
 
-MAX_CANDIDATES = 2000
+# Suppression looks at the best candidates alone: so many, or so many a detection that is wanted.
+MIN_CANDIDATES = 2000
+CANDIDATES_PER_DETECTION = 10
 
 
 class RawDetections(NamedTuple):
@@ -78,8 +80,9 @@ def _suppress(
     """Candidates above the threshold, suppressed class by class."""
     rows, labels = torch.nonzero(scores >= score_threshold, as_tuple=True)
     values = scores[rows, labels]
-    if len(values) > MAX_CANDIDATES:
-        values, keep = values.topk(MAX_CANDIDATES)
+    candidates_kept = max(MIN_CANDIDATES, CANDIDATES_PER_DETECTION * max_detections)
+    if len(values) > candidates_kept:
+        values, keep = values.topk(candidates_kept)
         rows, labels = rows[keep], labels[keep]
     candidates = boxes_xyxy[rows].numpy()
     kept = _nms(candidates, values.numpy(), labels.numpy(), iou_threshold)[:max_detections]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from spyv4.checkpoint import save_model
+from tests.helpers.tiny_model import tiny_model
 from training.evaluate.command import eval_command
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "VOCdevkit"
@@ -76,6 +78,14 @@ def test_both_kinds_of_files_score_the_same(voc_root, tmp_path):
     code, second = evaluate(voc_root, tmp_path, "--predictions", str(folder))
     assert code == 0
     assert second["by_reads"] == first["by_reads"]
+
+
+def test_classes_come_from_the_weights_where_they_are_given(voc_root, tmp_path, capsys):
+    weights = tmp_path / "own.safetensors"
+    save_model(tiny_model(class_names=("person", "cat", "dog")), weights)
+    code, document = evaluate(voc_root, tmp_path, "--weights", str(weights))
+    assert code == 0
+    assert list(document["boxes_per_class"]) == ["person", "cat", "dog"]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from tests.integration.training_runs import (
     trainer,
 )
 from training.checkpoints import LAST, WEIGHTS, load_run
-from training.cli import train_command
+from training.cli import train_command, train_parser
 from training.engine import Trainer
 from training.errors import NonFiniteLossError
+from training.resolve import resolve_config
 
 TINY = (
     "model.width_multiple=0.125",
@@ -135,6 +136,50 @@ def test_finished_and_half_done_runs_are_not_overwritten(
     assert (run_dir / LAST).read_bytes() == before
     assert train_command(command(root, run_dir, "--resume", "--epochs", "2")) == 0
     assert load_run(run_dir)["position"] == [2, 0]
+
+
+def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = (*TINY, "fptt.alpha=0.05", "optimizer.weight_decay=0.1")
+    assert train_command(command(root, tmp_path, settings=settings)) == 0
+    bare = f"--voc-root {root} --train VOC2012:train --run {tmp_path} --workers 0 --device cpu"
+    bare += " --no-compile --no-tensorboard --no-eval --resume"
+    more = ["--epochs", "2", "--set", "optimizer.weight_decay=0.2"]
+    assert train_command([*bare.split(), *more]) == 0
+    state = load_run(tmp_path)
+    config = json.loads(state["config"])
+    assert (config["epochs"], config["batch_size"], config["fptt"]["alpha"]) == (2, 4, 0.05)
+    assert config["model"]["width_multiple"] == 0.125
+    assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.2
+    assert "optimizer.weight_decay is 0.2 instead of 0.1" in caplog.text
+    assert "fptt.alpha" not in caplog.text
+    wider = ["--set", "model.width_multiple=0.25"]
+    assert train_command([*bare.split(), *wider]) == 2
+    assert "keeps its network" in capsys.readouterr().err
+
+
+def test_command_line_goes_before_the_file_and_anchors_follow_the_size(
+    root: Path, tmp_path: Path
+) -> None:
+    text = "[model]\nimage_size = [832, 832]\n"
+    (tmp_path / "run.toml").write_text(text)
+    more = ("--config", str(tmp_path / "run.toml"))
+    assert train_command(command(root, tmp_path / "run", *more)) == 0
+    model = load_model(tmp_path / "run" / WEIGHTS).config
+    assert (model.image_size, model.reads) == ((64, 64), 1)
+    assert model.anchors[5] == (round(344 * 64 / 416, 1), round(319 * 64 / 416, 1))
+    from_file = resolve_config(train_parser().parse_args(["--voc-root", str(root), *more]))
+    assert from_file.model.anchors[5] == (688, 638)
+
+
+def test_file_of_another_encoding_is_named(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.toml").write_bytes(b"# caf\xe9\n")
+    more = ("--config", str(tmp_path / "run.toml"))
+    assert train_command(command(root, tmp_path / "run", *more)) == 2
+    assert "run.toml is not UTF-8 text" in capsys.readouterr().err
 
 
 def test_nothing_to_resume_is_said(

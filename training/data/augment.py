@@ -156,8 +156,9 @@ class Augmenter:
         """Four pictures around a random corner (YOLOv4, section 3.3)."""
         height, width = self._image_size
         margin = self._config.mosaic_margin
-        y = round(height * rng.uniform(margin, 1 - margin))
-        x = round(width * rng.uniform(margin, 1 - margin))
+        # No tile may be empty, however small the margin.
+        y = min(max(1, round(height * rng.uniform(margin, 1 - margin))), height - 1)
+        x = min(max(1, round(width * rng.uniform(margin, 1 - margin))), width - 1)
         canvas = self._canvas()
         tiles = ((0, y, 0, x), (0, y, x, width), (y, height, 0, x), (y, height, x, width))
         drawn = [

@@ -174,7 +174,11 @@ def _read_image_set(folder: Path, split: str) -> list[str]:
         raise DatasetError(
             f"no image set {path}; available: {', '.join(names[:_LISTED]) or 'none'}"
         )
-    image_ids = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text; save it as such") from error
+    image_ids = [line.split()[0] for line in lines if line.strip()]
     if not image_ids:
         raise DatasetError(f"{path} lists no pictures; choose another split or fill it")
     return image_ids
@@ -191,7 +195,7 @@ def _read_annotation(folder: Path, image_id: str, class_names: frozenset[str]) -
         raise DatasetError(
             f"missing annotation {path}; restore it, or pass --skip-bad to go on without it"
         ) from error
-    except (ET.ParseError, ValueError) as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # LookupError: unknown encoding
         raise DatasetError(
             f"broken annotation {path}: {error}; correct it, or pass --skip-bad to go on without it"
         ) from error

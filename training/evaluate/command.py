@@ -13,7 +13,7 @@ from spyv4.config import MAX_READS, VOC_CLASSES
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
 from spyv4.runtime.torch_runtime import Precision
-from spyv4.weights import find_weights
+from spyv4.weights import find_weights, load_weights
 from training.data.voc import AnnotatedImage, read_split
 from training.evaluate.ground_truth import GroundTruth, ground_truth_of
 from training.evaluate.prediction_files import read_predictions, write_predictions, write_text
@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--limit", type=_positive, help="only the first so many pictures")
     data.add_argument("--skip-bad", action="store_true", help="leave out damaged pictures")
     model = parser.add_argument_group("detector")
-    model.add_argument("--weights", help="name or path of the weights (default: those shipped)")
+    model.add_argument(
+        "--weights",
+        help="name or path of the weights (default: those shipped); with --predictions, "
+        "the classes are taken from them (default: VOC's)",
+    )
     model.add_argument(
         "--reads",
         type=_read_counts,
@@ -69,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument(
         "--iou-threshold", type=_share, default=0.5, help="of suppression (default: %(default)s)"
+    )
+    model.add_argument(
+        "--max-detections", type=_positive, default=1000, help="a picture (default: %(default)s)"
     )
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument(
@@ -124,14 +131,16 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         result = _score_detector(arguments, reads, save_reads)
     truth = result.truth
-    if save_path:
-        write_predictions(save_path, result.kept, truth.image_ids, truth.class_names)
-    if json_path:
-        write_text(json_path, json.dumps(_document(arguments, result), indent=1) + "\n")
+    # Shown before anything is written, so that a full disk costs no figures.
     sys.stdout.write(
         f"{arguments.eval}: {len(truth.image_ids)} images\n{MEANING}\n\n"
         f"{to_table(result.by_reads, truth, arguments.report_classes)}\n"
     )
+    sys.stdout.flush()
+    if json_path:
+        write_text(json_path, json.dumps(_document(arguments, result), indent=1) + "\n")
+    if save_path:
+        write_predictions(save_path, result.kept, truth.image_ids, truth.class_names)
     return 0
 
 
@@ -146,8 +155,14 @@ class _Evaluation:
 
 
 def _score_saved(arguments: argparse.Namespace) -> _Evaluation:
-    """Score `--predictions`, as those of the one number of `--reads` if it is given."""
-    truth = _truth(arguments, _annotated(arguments, VOC_CLASSES, need_images=False), VOC_CLASSES)
+    """Score `--predictions`, as those of the one number of `--reads` if it is given.
+
+    The classes are those of `--weights` where they are given, else VOC's.
+    """
+    class_names: Sequence[str] = VOC_CLASSES
+    if arguments.weights is not None:
+        class_names = load_weights(arguments.weights).config.class_names
+    truth = _truth(arguments, _annotated(arguments, class_names, need_images=False), class_names)
     predictions = read_predictions(arguments.predictions, truth.image_ids, truth.class_names)
     reads = arguments.reads or ()
     if len(reads) > 1:
@@ -182,6 +197,7 @@ def _score_detector(
         reads,
         score_threshold=arguments.score_threshold,
         iou_threshold=arguments.iou_threshold,
+        max_detections=arguments.max_detections,
         batch_size=arguments.batch_size,
     )
     by_reads = {
@@ -201,6 +217,7 @@ def _score_detector(
         "batch_size": arguments.batch_size,
         "score_threshold": arguments.score_threshold,
         "iou_threshold": arguments.iou_threshold,
+        "max_detections": arguments.max_detections,
     }
     return _Evaluation(truth, by_reads, results[save_reads].predictions, settings)
 

@@ -37,6 +37,7 @@ def run_detector(
     *,
     score_threshold: float = 0.001,
     iou_threshold: float = 0.5,
+    max_detections: int = 1000,
     batch_size: int = 8,
 ) -> dict[int, ReadResult]:
     """Look at every picture `max(reads)` times and keep what was found after each of `reads`.
@@ -49,6 +50,8 @@ def run_detector(
         reads: the numbers of reads to report, each at least 1.
         score_threshold: least score of a detection, 0..1.
         iou_threshold: boxes of a class that overlap more are one object, 0..1.
+        max_detections: most boxes a picture, at least 1. Average precision counts the uncertain
+            ones too, so that this is far more than a person would look at.
         batch_size: pictures that go through the network together, at least 1.
 
     Raises:
@@ -66,6 +69,7 @@ def run_detector(
                 most,
                 score_threshold=score_threshold,
                 iou_threshold=iou_threshold,
+                max_detections=max_detections,
                 activity=True,
             )
             for index, detections in enumerate(looking):

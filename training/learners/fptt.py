@@ -39,7 +39,7 @@ class FPTT:
         optimizer: torch.optim.Optimizer,
         config: FPTTConfig,
     ) -> None:
-        self.parameters = list(parameters)
+        self.parameters: list[Tensor] = list(parameters)
         self.optimizer = optimizer
         self.config = config
         regularised = self.parameters if config.alpha > 0 else []
@@ -58,16 +58,25 @@ class FPTT:
 
     def _add_penalty_gradients(self) -> None:
         """Gradient of the penalty: -Lambda + alpha (W - Wbar)."""
-        for weight, mean, multiplier in self._regularised():
+        if not self.running_mean:
+            return
+        gradients = []
+        for weight in self.parameters:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
-            weight.grad.sub_(multiplier).add_(weight - mean, alpha=self.config.alpha)
+            gradients.append(weight.grad)
+        distance = torch._foreach_sub(self.parameters, self.running_mean)
+        torch._foreach_sub_(gradients, self.multiplier)
+        torch._foreach_add_(gradients, distance, alpha=self.config.alpha)
 
     def _update_running_mean(self) -> None:
-        alpha, beta = self.config.alpha, self.config.beta
-        for weight, mean, multiplier in self._regularised():
-            multiplier.sub_(weight - mean, alpha=alpha)
-            mean.lerp_(weight, beta).sub_(multiplier, alpha=beta / alpha)
+        if not self.running_mean:
+            return
+        alpha, beta = self.config.update_alpha or self.config.alpha, self.config.beta
+        distance = torch._foreach_sub(self.parameters, self.running_mean)
+        torch._foreach_sub_(self.multiplier, distance, alpha=alpha)
+        torch._foreach_lerp_(self.running_mean, self.parameters, beta)
+        torch._foreach_sub_(self.running_mean, self.multiplier, alpha=beta / alpha)
 
     def _regularised(self) -> Iterator[tuple[nn.Parameter, Tensor, Tensor]]:
         if not self.running_mean:

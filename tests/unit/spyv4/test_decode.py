@@ -4,7 +4,7 @@ from torch import Tensor
 
 from spyv4.config import ModelConfig
 from spyv4.ops.anchors import encode_boxes, split_levels
-from spyv4.ops.decode import MAX_CANDIDATES, RawDetections, decode
+from spyv4.ops.decode import MIN_CANDIDATES, RawDetections, decode
 from spyv4.types import HeadMaps
 
 CONFIG = ModelConfig(class_names=("cat", "dog", "bus"), image_size=(96, 128))
@@ -126,7 +126,7 @@ def test_the_best_detections_are_kept_in_their_order() -> None:
 def test_too_many_candidates_leave_the_best() -> None:
     maps = HeadMaps(torch.zeros(1, OUTPUTS, 3, 4), torch.zeros(1, OUTPUTS, 40, 40))
     put(maps, (60.0, 40.0, 40.0, 40.0), {1: CERTAIN})
-    assert MAX_CANDIDATES < 3 * 3 * 40 * 40
+    assert MIN_CANDIDATES < 3 * 3 * 40 * 40
     (found,) = look(maps, score_threshold=0.1, max_detections=1)
     assert found.labels.tolist() == [1]
     assert found.scores[0] > 0.99

@@ -3,6 +3,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +172,12 @@ def test_pictures_in_memory_are_taken_as_they_are() -> None:
 def test_arrays_of_another_form_are_refused(array: np.ndarray) -> None:
     with pytest.raises(ImageError, match="uint8 of shape"):
         load_frame(array)
+
+
+@pytest.mark.parametrize("thing", [None, 3, [1, 2]])
+def test_other_things_are_no_pictures(thing: Any) -> None:
+    with pytest.raises(ImageError, match=f"not {type(thing).__name__} .*imread returns None"):
+        load_frame(thing)
 
 
 def test_empty_pictures_are_refused() -> None:

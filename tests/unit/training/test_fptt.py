@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.config import FPTTConfig
+from spyv4.config import from_mapping
+from training.config import RECIPES, FPTTConfig
 from training.learners.fptt import FPTT
 
 EXACT = FPTTConfig(alpha=0.5, beta=0.5, gradient_clip=0)
@@ -155,3 +156,20 @@ def test_a_restored_learner_goes_on_the_same() -> None:
     assert torch.equal(weight, twin)
     assert torch.equal(fptt.running_mean[0], other.running_mean[0])
     assert torch.equal(fptt.multiplier[0], other.multiplier[0])
+
+
+def test_released_recipe_has_another_alpha_in_the_update() -> None:
+    """SGD with rate 0.1, alpha = 0.1 in the penalty and 0.5 in the update, beta = 1/2.
+
+    1st, gradient 2: W = 1 - 0.2 = 0.8; Lambda = -0.5 (-0.2) = 0.1;
+        Wbar = 0.5 + 0.4 - 0.1 = 0.8.
+    2nd, gradient 1: -Lambda + 0.1 (W - Wbar) = -0.1, W = 0.8 - 0.09 = 0.71;
+        Lambda = 0.1 - 0.5 (-0.09) = 0.145; Wbar = 0.4 + 0.355 - 0.145 = 0.61.
+    3rd, gradient 0: -0.145 + 0.1 (0.71 - 0.61) = -0.135, W = 0.7235.
+    """
+    config = from_mapping(FPTTConfig, RECIPES["released"]["fptt"] | {"gradient_clip": 0.0})
+    weight, fptt = learner([1.0], config)
+    for gradient, expected in ((2.0, 0.8), (1.0, 0.71), (0.0, 0.7235)):
+        update(weight, fptt, [gradient])
+        assert close(weight, [expected])
+    assert close(fptt.multiplier[0], [0.145 - 0.5 * (0.7235 - 0.61)])

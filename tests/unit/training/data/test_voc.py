@@ -102,6 +102,7 @@ class TestMissing:
 XML_EDITS = {
     "no width": ("<width>120</width>", ""),
     "no number": ("<xmin>21<", "<xmin>left<"),
+    "no encoding": ("<annotation>", '<?xml version="1.0" encoding="foo"?><annotation>'),
     "not finite": ("<xmin>21<", "<xmin>nan<"),
     "no name": ("<name>cat</name>", ""),
     "no extent": ("<xmin>21<", "<xmin>81<"),
@@ -133,6 +134,7 @@ PROBLEMS = {
     "no width": r"broken annotation .*bad\.xml: <annotation> has no size/width",
     "no number": r"bad\.xml: bndbox/xmin must be a number, not 'left'",
     "not finite": r"bad\.xml: bndbox/xmin must be a number, not 'nan'",
+    "no encoding": r"broken annotation .*bad\.xml: unknown encoding",
     "no name": r"bad\.xml: <object> has no name",
     "no extent": r"bad\.xml: the box \(81, 11, 80, 70\) of a cat has no extent",
     "outside": r"bad\.xml: the box \(21, 11, 121\.5, 70\) of a cat lies outside the 120 x 90",
@@ -165,6 +167,13 @@ def test_damage_is_named_or_skipped(
 def test_one_pixel_over_the_border_is_tolerated(tmp_path: Path) -> None:
     write_voc_tree(tmp_path, [Scene((90, 120), (Thing("cat", (0, 0, 121, 91)),))])
     assert len(read(tmp_path)) == 1
+
+
+def test_image_set_of_another_encoding_is_named(tmp_path: Path) -> None:
+    folder = write_voc_tree(tmp_path, {"good": Scene()})
+    (folder / "ImageSets/Main/train.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(DatasetError, match=r"train\.txt is not UTF-8 text"):
+        read(tmp_path)
 
 
 def test_all_bad_is_an_error(tmp_path: Path) -> None:

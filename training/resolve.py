@@ -1,0 +1,133 @@
+"""The configuration of a run from defaults, a TOML file, the command line and a checkpoint."""
+
+import argparse
+import copy
+import logging
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spyv4.checkpoint import load_model
+from spyv4.config import ModelConfig, from_mapping, model_preset, require, to_mapping
+from spyv4.errors import CheckpointError, ConfigError
+from training.config import RECIPES, TrainingConfig
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_config(
+    arguments: argparse.Namespace, saved: dict[str, Any] | None = None
+) -> TrainingConfig:
+    """Defaults (of a resumed run: its own settings), then the TOML file, then the command line.
+
+    Args:
+        arguments: of the command line.
+        saved: the configuration of the run that is resumed, as plain values.
+    """
+    values = _stated(arguments)
+    overrides = values.pop("model", {})
+    require(isinstance(overrides, dict), f"model must be a table of values, not {overrides!r}")
+    if arguments.image_size is not None:
+        overrides["image_size"] = arguments.image_size
+    if saved is not None:
+        if arguments.model is not None:
+            overrides["name"] = arguments.model
+        return _resumed(saved, values | ({"model": overrides} if overrides else {}))
+    if "reads" in values:
+        # Trained for so many, it does best with as many.
+        overrides.setdefault("reads", values["reads"])
+    values["model"] = _resolve_model(arguments, overrides)
+    return from_mapping(TrainingConfig, values)
+
+
+def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the recipe, the TOML file and the command line say, but for the command's `model`."""
+    values: dict[str, Any] = copy.deepcopy(RECIPES[arguments.recipe])
+    if arguments.config is not None:
+        _merge(values, _parse_toml(_read_text(arguments.config), str(arguments.config)))
+    for text in arguments.set:
+        _merge(values, _parse_toml(text, f"--set {text}"))
+    for name in ("epochs", "batch_size", "reads", "seed"):
+        if getattr(arguments, name) is not None:
+            values[name] = getattr(arguments, name)
+    for key, name in (("name", "optimizer"), ("learning_rate", "learning_rate")):
+        if getattr(arguments, name) is not None:
+            _merge(values, {"optimizer": {key: getattr(arguments, name)}})
+    return values
+
+
+def _resumed(saved: dict[str, Any], changes: dict[str, Any]) -> TrainingConfig:
+    """The configuration of a resumed run: `saved` with what is said anew, each change logged."""
+    before = from_mapping(TrainingConfig, saved)
+    values = copy.deepcopy(saved)
+    _merge(values, changes)
+    config = from_mapping(TrainingConfig, values)
+    if config.model != before.model:
+        raise ConfigError(
+            "a resumed run keeps its network; leave out what concerns the model, or start a new "
+            "run with --init-weights"
+        )
+    for key, old, new in _differences(to_mapping(before), to_mapping(config)):
+        logger.warning("from here on %s is %s instead of %s", key, new, old)
+    return config
+
+
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], where: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Name, old and new value of each setting that differs."""
+    for key, value in old.items():
+        if isinstance(value, dict):
+            yield from _differences(value, new[key], f"{where}{key}.")
+        elif value != new[key]:
+            yield where + key, value, new[key]
+
+
+def _resolve_model(arguments: argparse.Namespace, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The preset or the initial weights' network, changed by `overrides`."""
+    if arguments.init_weights is not None:
+        base = load_model(arguments.init_weights).config
+        if arguments.model is not None and arguments.model != base.name:
+            raise CheckpointError(
+                f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"
+            )
+    else:
+        base = model_preset(arguments.model or "spyv4")
+    if "image_size" in overrides:
+        base = _resized(base, from_mapping(ModelConfig, {"image_size": overrides["image_size"]}))
+    values = to_mapping(base)
+    _merge(values, overrides)
+    return values
+
+
+def _resized(model: ModelConfig, other: ModelConfig) -> ModelConfig:
+    """The same network for the picture size of another, its anchors scaled along."""
+    down = other.image_size[0] / model.image_size[0]
+    across = other.image_size[1] / model.image_size[1]
+    anchors = tuple((round(w * across, 1), round(h * down, 1)) for w, h in model.anchors)
+    return replace(model, image_size=other.image_size, anchors=anchors)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as such") from error
+
+
+def _parse_toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {error}") from error
+
+
+def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Update nested tables in place."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
