@@ -136,9 +136,17 @@ class Capture:
             pending = int(self._slot is not None)
             return CaptureCounts(self._captured, self._consumed, self._dropped, pending)
 
-    def fail(self, error: SPYv4Error) -> None:
-        """Note that the selected source failed, and let go of it."""
+    def fail(self, error: SPYv4Error, selection: int | None = None) -> None:
+        """Note that the source failed, and let go of it.
+
+        Args:
+            error: why.
+            selection: which one failed, if not the present one: nothing is done where another
+                has been selected since.
+        """
         with self._lock:
+            if selection is not None and selection != self._selection:
+                return
             self._error, self._source = error, None
             self._selection += 1
             self._lock.notify_all()
@@ -167,12 +175,11 @@ class Capture:
             error = SourceLostError(f"{source.name} failed; the log says more")
         finally:
             source.close()
-        if self._is_current(selection):
-            if error is not None:
-                self.fail(error)
-            else:
-                with self._lock:
-                    self._ended, self._source = True, None
+        if error is not None and not self._stopping:
+            self.fail(error, selection)
+        with self._lock:
+            if self._is_current(selection):
+                self._ended, self._source = True, None
 
     def _read(self, source: Source, selection: int) -> None:
         pace = Pace(source.frame_rate) if source.frame_rate else None

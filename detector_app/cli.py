@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import json
 import socket
 import sys
@@ -195,6 +196,8 @@ def _webcam(arguments: argparse.Namespace) -> int:
             print(f"{reason}; look with a browser instead.")
         return _serve(settings, open_browser=arguments.open, must_open=True)
     source = settings.open_source(loop=False)
+    if source is None:
+        raise ArgumentError("there is nothing to watch; name a --source other than none")
     detector = load_detector(settings)
     pipeline = Pipeline(detector, source, ReadOptions(settings.reads or detector.config.reads))
     try:
@@ -222,11 +225,13 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
             source.close()
         app = create_app(settings, load_detector(settings))
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
         url = f"http://{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             app,
             log_level="warning",
             ws_max_size=settings.max_body_bytes,
+            ws_per_message_deflate=False,  # most of what is sent is JPEG
             limit_concurrency=64,
             timeout_graceful_shutdown=3,
         )
@@ -252,8 +257,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = (error.strerror or "unknown reason").lower()
-        raise ArgumentError(
-            f"cannot listen on {host} port {port}: {reason}; "
-            "end the other server or choose another --port"
-        ) from None
+        taken = error.errno == errno.EADDRINUSE
+        advice = "end the other server or choose another --port" if taken else "check --host"
+        raise ArgumentError(f"cannot listen on {host} port {port}: {reason}; {advice}") from None
     return listener

@@ -26,6 +26,8 @@ class PipelineStateError(SPYv4Error):
 class PipelineFailedError(SPYv4Error):
     """The inference thread broke down; the log says why."""
 
+    exit_code: ClassVar[int] = 1
+
 
 class PayloadTooLargeError(SPYv4Error):
     """A request or a picture is larger than the server takes."""

@@ -1,13 +1,9 @@
-"""What the threads hand each other: live updates, and pictures that were sent."""
+"""How frames are looked at, and what the inference thread hands to viewers."""
 
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from detector_app.capture import Frame
 from spyv4 import Detections
@@ -74,15 +70,3 @@ class Mailbox:
             updates = list(self._updates)
             self._updates.clear()
         return updates
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A picture that somebody sent and waits for."""
-
-    image_bgr: NDArray[np.uint8]
-    options: ReadOptions
-    on_read: Callable[[Detections], None] | None
-    rasters: bool
-    result: "Future[Detections]"
-    submitted_at: float

@@ -2,25 +2,28 @@
 
 Server to client, JSON text unless said otherwise:
 
-- `hello`: once; `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two to show at
-  first), `classes` (name and colour), `sources`, `max_reads`, `settings`.
+- `hello`: once; `version`, `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two
+  to show at first), `classes` (name and colour), `sources`, `max_reads`, `max_body_bytes`,
+  `settings`.
 - binary: one live frame; four bytes with its number (unsigned, big-endian), then a JPEG.
 - `read`: the boxes after one read. `frame` (its number; of a picture the client sent: how many it
-  sent before), `own` (whether the client sent it), `read`, `reads`, `detections`, `firing_rates`
+  sent before), `own` (whether the client sent it), `width`, `height`, `read`, `reads`,
+  `detections`, `firing_rates`
   (a list in the order of `layers`), `rasters` (by layer `[neurons, base64 of packed bits]`, most
   significant bit first), `latency_ms`, `timings_ms`.
 - `statistics`: twice a second; that of `/api/health`, and `settings`.
-- `error`: `message`; the connection stays open.
+- `error`: `message`, `own` (whether it ends the look at a picture the client sent); the connection
+  stays open.
 
 Client to server:
 
-- `{"type": "settings", "reads": 4, "score_threshold": 0.5, "iou_threshold": 0.3}`: for live frames
-  of every viewer, and for the pictures of this client.
+- `{"type": "settings", "reads": 4, "score_threshold": 0.5, "iou_threshold": 0.3}`: for the live
+  frames and the pictures of every viewer.
 - `{"type": "watch", "on": true}`: whether live frames are wanted; they are at first.
 - `{"type": "shown", "frame": 7}`: a live frame was drawn. At most `FRAMES_IN_FLIGHT` are sent
   ahead of this, so that a slow client skips frames and never falls behind.
 - binary: a picture to look at (visitor's camera, upload). The next one only after the last `read`
-  or an `error` has come.
+  or an `error` of `own` has come.
 """
 
 import asyncio
@@ -38,7 +41,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
-from detector_app.exchange import Mailbox, ReadOptions, Update
+from detector_app.exchange import Mailbox, Update
+from detector_app.health import statistics
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import boxes_of, check_parameters
 from detector_app.uploads import decode_upload
@@ -71,7 +75,6 @@ class LiveConnection:
         self._outbox: deque[dict[str, Any]] = deque()
         self._unshown: set[int] = set()
         self._frame = -1
-        self._options: ReadOptions | None = None
         self._own_frames = 0
         self._own_busy = False
         self._own_task: asyncio.Task[None] | None = None
@@ -107,8 +110,8 @@ class LiveConnection:
         self._outbox.append(message)
         self._changed.set()
 
-    def _post_error(self, message: str) -> None:
-        self._post({"type": "error", "message": message})
+    def _post_error(self, message: str, *, own: bool = False) -> None:
+        self._post({"type": "error", "message": message, "own": own})
 
     async def _send_all(self) -> None:
         await self._send(self._hello)
@@ -122,8 +125,8 @@ class LiveConnection:
             if time.monotonic() - self._statistics_at >= STATISTICS_INTERVAL_S:
                 self._statistics_at = time.monotonic()
                 options = vars(self._pipeline.options)
-                statistics = self._pipeline.statistics()
-                await self._send({"type": "statistics", "settings": options, **statistics})
+                figures = statistics(self._pipeline)
+                await self._send({"type": "statistics", "settings": options, **figures})
 
     async def _send_live(self) -> None:
         """Send the reads that wait, unless they begin a frame and too many are under way."""
@@ -156,20 +159,20 @@ class LiveConnection:
                 await self._obey(values)
             except SPYv4Error as error:
                 self._post_error(str(error))
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
                 self._post_error("a message must be a JSON object with a known type")
 
     async def _obey(self, message: Mapping[str, Any]) -> None:
         match message.get("type"):
             case "settings":
-                current = vars(self._options or self._pipeline.options)
+                current = vars(self._pipeline.options)
                 values = {name: message.get(name, value) for name, value in current.items()}
-                self._options = check_parameters(values).options
-                self._pipeline.options = self._options
+                self._pipeline.options = check_parameters(values).options
             case "watch":
                 await self._watch(bool(message.get("on")))
             case "shown":
-                self._unshown = {frame for frame in self._unshown if frame > message["frame"]}
+                shown = int(message["frame"])
+                self._unshown = {frame for frame in self._unshown if frame > shown}
                 self._changed.set()
             case other:
                 self._post_error(f"unknown message type {str(other)[:40]!r}")
@@ -194,7 +197,7 @@ class LiveConnection:
 
     async def _look(self, data: bytes, frame_id: int) -> None:
         started = time.monotonic()
-        options = self._options or self._pipeline.options
+        options = self._pipeline.options
 
         def deliver(detections: Detections) -> None:
             latency_ms = 1000 * (time.monotonic() - started)
@@ -217,10 +220,10 @@ class LiveConnection:
             return
         self._own_busy = False
         if isinstance(error, SPYv4Error):
-            self._post_error(str(error))
+            self._post_error(str(error), own=True)
         else:
             logger.error("a picture that was sent failed", exc_info=error)
-            self._post_error("the server failed; its log says more")
+            self._post_error("the server failed; its log says more", own=True)
 
 
 def same_origin(websocket: WebSocket) -> bool:

@@ -7,7 +7,6 @@ pictures wait in a bounded queue and go first: one is served before every read o
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -16,13 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector_app.capture import Capture, Frame
-from detector_app.errors import (
-    PipelineBusyError,
-    PipelineFailedError,
-    PipelineStateError,
-    SourceLostError,
-)
-from detector_app.exchange import Job, Mailbox, ReadOptions, Update
+from detector_app.errors import PipelineFailedError, PipelineStateError, SourceLostError
+from detector_app.exchange import Mailbox, ReadOptions, Update
+from detector_app.jobs import Job, JobQueue
 from detector_app.sources import Source
 from detector_app.states import LEGAL, State
 from detector_app.telemetry import LatencyWindow, RateMeter
@@ -30,7 +25,7 @@ from spyv4 import Detections, Detector
 from spyv4.errors import SPYv4Error
 
 logger = logging.getLogger(__name__)
-FAILED = "the detector failed; start the server again"
+FAILED = "the detector failed; its log says why; start it again"
 SILENCE_S = 10.0
 """A running source that delivers nothing for so long counts as lost."""
 
@@ -54,13 +49,11 @@ class Pipeline:
     ) -> None:
         self.detector = detector
         self.options = options or ReadOptions(reads=detector.config.reads)
-        self.queue_size = queue_size
-        self.frame_rate, self.job_rate = RateMeter(), RateMeter()
-        self.live_latency, self.job_latency = LatencyWindow(), LatencyWindow()
+        self.jobs = JobQueue(queue_size)
+        self.frame_rate, self.live_latency = RateMeter(), LatencyWindow()
         self.latest: Update | None = None
         self._source = source
         self._wake = threading.Condition()
-        self._jobs: deque[Job] = deque()
         self._viewers: set[Mailbox] = set()
         self._started = self._stopping = self._failed = self._reading = False
         self._capture = Capture(self._notify)
@@ -99,11 +92,6 @@ class Pipeline:
         return self._capture.ended and not self._capture.pending and not self._reading
 
     @property
-    def waiting(self) -> int:
-        """How many pictures wait in the queue."""
-        return len(self._jobs)
-
-    @property
     def viewers(self) -> int:
         """How many watch."""
         return len(self._viewers)
@@ -121,7 +109,7 @@ class Pipeline:
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
-        self._refuse_waiting(PipelineStateError("the detector is shutting down"))
+        self.jobs.refuse_all(PipelineStateError("the detector is shutting down"))
         self._capture.stop(timeout_s)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
@@ -150,21 +138,20 @@ class Pipeline:
             PipelineStateError: where the pipeline does not run.
             PipelineFailedError: where the inference thread broke down.
         """
-        result: Future[Detections] = Future()
-        job = Job(image_bgr, options, on_read, rasters, result, time.monotonic())
+        job = Job(image_bgr, options, on_read, rasters)
         with self._wake:
-            self.require_room()
-            self._jobs.append(job)
+            self.require("submit")
+            self.jobs.put(job)
             self._wake.notify_all()
-        return result
+        return job.result
 
     def watch(self, mailbox: Mailbox) -> None:
         """Deliver live reads to `mailbox` from now on; the first viewer opens the source."""
         with self._wake:
             self._viewers.add(mailbox)
             idle = self._capture.source is not self._source
-            if idle and self._capture.error is None:
-                self._capture.select(self._source)
+            if idle and self.error is None:
+                self._capture_from(self._source)
 
     def unwatch(self, mailbox: Mailbox) -> None:
         """End `watch`; without viewers the source is closed."""
@@ -173,32 +160,34 @@ class Pipeline:
                 return
             self._viewers.discard(mailbox)
             if not self._viewers and self._capture.error is None:
-                self._capture.select(None)
+                self._capture_from(None)
 
     def select(self, source: Source | None) -> None:
         """Watch another source."""
-        self.require("select")
         with self._wake:
+            self.require("select")
             self._source = source
-            self._capture.select(source)
+            self._capture_from(source)
 
     def retry(self) -> None:
         """Open the lost source again."""
-        self.require("retry")
-        self._capture.select(self._source)
+        with self._wake:
+            self.require("retry")
+            self._capture_from(self._source)
 
     def require_room(self) -> None:
         """Raise what `submit` would raise now."""
         self.require("submit")
-        if self._failed:
-            raise PipelineFailedError(FAILED)
-        if len(self._jobs) >= self.queue_size:
-            raise PipelineBusyError(
-                f"{self.queue_size} pictures wait already; send this one again in a second"
-            )
+        self.jobs.require_room()
 
     def require(self, command: str) -> None:
-        """Raise `PipelineStateError` where `command` is not legal now."""
+        """Raise `PipelineStateError` where `command` is not legal now.
+
+        Raises:
+            PipelineFailedError: whatever the command, once the inference thread broke down.
+        """
+        if self._failed:
+            raise PipelineFailedError(FAILED)
         state = self.state
         if state not in LEGAL[command]:
             legal = ", ".join(sorted(legal.value for legal in LEGAL[command]))
@@ -206,41 +195,10 @@ class Pipeline:
                 f"{command} is not possible while the detector is {state.value}, only: {legal}"
             )
 
-    def statistics(self) -> dict[str, Any]:
-        """Counters, rates and latencies, ready for JSON."""
-        counts = self._capture.counts
-        return {
-            "state": self.state.value,
-            "source": self._source.name if self._source is not None else None,
-            "error": str(self.error) if self.error is not None else None,
-            "viewers": self.viewers,
-            "frames": {
-                "captured": counts.captured,
-                "consumed": counts.consumed,
-                "dropped": counts.dropped,
-                "pending": counts.pending,
-            },
-            "per_second": {
-                "capture": round(self._capture.capture_rate.per_s, 2),
-                "inference": round(self.frame_rate.per_s, 2),
-                "drop": round(self._capture.drop_rate.per_s, 2),
-                "detect": round(self.job_rate.per_s, 2),
-            },
-            "latency_ms": {
-                "live": self.live_latency.percentiles(),
-                "detect": self.job_latency.percentiles(),
-            },
-            "queue": {"waiting": self.waiting, "size": self.queue_size},
-        }
-
-    def _refuse_waiting(self, error: SPYv4Error) -> None:
-        """Hand `error` to everybody who waits in the queue."""
-        with self._wake:
-            waiting = list(self._jobs)
-            self._jobs.clear()
-        for job in waiting:
-            if job.result.set_running_or_notify_cancel():
-                job.result.set_exception(error)
+    def _capture_from(self, source: Source | None) -> None:
+        """Capture another source; what the one before showed is no result any more."""
+        self._capture.select(source)
+        self.latest = None
 
     def _notify(self) -> None:
         with self._wake:
@@ -251,28 +209,17 @@ class Pipeline:
             while not self._stopping:
                 with self._wake:
                     self._wake.wait_for(self._has_work, timeout=1.0)
-                self._serve_job()
+                self.jobs.serve(self._detect)
                 self._serve_live()
         except Exception:
             logger.exception("the inference thread failed")
-            self._failed = True
-            self._refuse_waiting(PipelineFailedError(FAILED))
+            with self._wake:
+                self._failed = True
+                self._capture.select(None)
+            self.jobs.refuse_all(PipelineFailedError(FAILED))
 
     def _has_work(self) -> bool:
-        return self._stopping or bool(self._jobs) or self._capture.pending
-
-    def _serve_job(self) -> None:
-        """Run the picture that waits longest, if any."""
-        with self._wake:
-            job = self._jobs.popleft() if self._jobs else None
-        if job is None or not job.result.set_running_or_notify_cancel():
-            return
-        try:
-            job.result.set_result(self._detect(job))
-        except Exception as error:  # noqa: BLE001 - belongs to whoever waits for the result
-            job.result.set_exception(error)
-        self.job_rate.tick()
-        self.job_latency.add(1000 * (time.monotonic() - job.submitted_at))
+        return self._stopping or bool(self.jobs) or self._capture.pending
 
     def _detect(self, job: Job) -> Detections:
         options: dict[str, Any] = {
@@ -294,30 +241,39 @@ class Pipeline:
 
     def _serve_live(self) -> None:
         """Read the newest frame, if there is one and somebody watches."""
-        self._reading = True
-        frame = self._capture.take()
-        self._reading = frame is not None
-        if frame is None:
-            source = self._source
-            silent = self.state is State.RUNNING and self._capture.silent_s > SILENCE_S
-            if silent and source is not None:
-                self._capture.fail(
-                    SourceLostError(
-                        f"{source.name} delivered no picture for {SILENCE_S:.0f} seconds; "
-                        "check its connection and start again"
-                    )
-                )
-            return
-        with self._wake:
-            if not self._viewers:
-                self._reading = False
-                self._capture.select(None)
-                return
-        self._read_live(frame)
-        self._reading = False
+        self._reading = True  # before the frame is taken: `finished` looks from other threads
+        try:
+            frame = self._capture.take()
+            if frame is None:
+                self._check_silence()
+            elif self._viewers:
+                self._read_live(frame)
+            else:
+                with self._wake:
+                    if not self._viewers:
+                        self._capture_from(None)
+        except SPYv4Error as error:
+            self._capture.fail(error)
+        finally:
+            self._reading = False
+
+    def _check_silence(self) -> None:
+        """A running source that delivers nothing for long is lost.
+
+        Raises:
+            SourceLostError: where that is so.
+        """
+        source = self._source
+        silent = self.state is State.RUNNING and self._capture.silent_s > SILENCE_S
+        if silent and source is not None:
+            raise SourceLostError(
+                f"{source.name} delivered no picture for {SILENCE_S:.0f} seconds; "
+                "check its connection and start again"
+            )
 
     def _read_live(self, frame: Frame) -> None:
-        options = self.options
+        """All reads of a frame, unless the source changes or nobody watches any more."""
+        source, options = self._source, self.options
         for detections in self.detector.reads(
             frame.image_bgr,
             reads=options.reads,
@@ -328,11 +284,13 @@ class Pipeline:
         ):
             latency_ms = 1000 * (time.monotonic() - frame.captured_at)
             update = Update(frame, detections, options.reads, latency_ms)
-            self.latest = update
-            for mailbox in tuple(self._viewers):
+            with self._wake:
+                if self._stopping or not self._viewers or self._source is not source:
+                    return
+                self.latest = update
+                viewers = tuple(self._viewers)
+            for mailbox in viewers:
                 mailbox.put(update)
-            self._serve_job()
-            if self._stopping:
-                return
+            self.jobs.serve(self._detect)
         self.frame_rate.tick()
         self.live_latency.add(latency_ms)

@@ -87,6 +87,11 @@ class ErrorResponse(BaseModel):
     detail: str
 
 
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How a route describes the errors that it answers with."""
+    return {status: {"model": ErrorResponse} for status in statuses}
+
+
 class Health(BaseModel):
     """How the server is."""
 

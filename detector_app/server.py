@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI, Query, Request, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from detector_app.annotate import colour_hex, shallow_and_deep
+from detector_app.detect import add_detect
 from detector_app.errors import (
     BadRequestError,
     NotAnImageError,
@@ -26,24 +26,20 @@ from detector_app.errors import (
     SourceError,
 )
 from detector_app.exchange import ReadOptions
+from detector_app.health import statistics
 from detector_app.live import LiveConnection
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import (
-    DetectResponse,
-    ErrorResponse,
     Health,
     LiveResponse,
-    boxes_of,
-    check_parameters,
+    error_responses,
     one_line,
-    rates_of,
     read_result,
 )
 from detector_app.settings import Settings
-from detector_app.sources import parse_source
+from detector_app.sources import DEMO, Source, parse_source
 from detector_app.states import State
-from detector_app.uploads import decode_upload, read_upload
-from spyv4 import Detections, Detector, __version__
+from spyv4 import Detector, __version__
 from spyv4.config import MAX_READS
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
 
@@ -63,28 +59,6 @@ STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     PipelineBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     PipelineFailedError: HTTPStatus.SERVICE_UNAVAILABLE,
     SourceError: HTTPStatus.SERVICE_UNAVAILABLE,
-}
-
-DETECT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {"type": "string", "format": "binary"},
-                        "reads": {"type": "integer", "minimum": 1, "maximum": MAX_READS},
-                        "score_threshold": {"type": "number", "minimum": 0, "maximum": 1},
-                        "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
-                        "per_read": {"type": "boolean"},
-                    },
-                }
-            },
-        },
-    }
 }
 
 
@@ -147,8 +121,8 @@ def create_app(settings: Settings | None = None, detector: Detector | None = Non
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
     _add_pages(app)
-    _add_detect(app)
-    _add_live(app)
+    add_detect(app)
+    _add_live(app, source)
     return app
 
 
@@ -171,10 +145,6 @@ async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
     return _say(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(list(findings)))
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ErrorResponse} for status in statuses}
-
-
 def _add_pages(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -194,10 +164,10 @@ def _add_pages(app: FastAPI) -> None:
     async def health() -> JSONResponse:
         """State, rates and latencies; status 503 where the source was lost."""
         pipeline: Pipeline = app.state.pipeline
-        statistics = pipeline.statistics()
-        healthy = statistics["state"] not in (State.ERROR.value, State.STOPPED.value)
+        figures = statistics(pipeline)
+        healthy = figures["state"] not in (State.ERROR.value, State.STOPPED.value)
         body = {
-            **statistics,
+            **figures,
             "version": __version__,
             "model": pipeline.detector.config.name,
             "runtime": pipeline.detector.runtime.description,
@@ -206,66 +176,13 @@ def _add_pages(app: FastAPI) -> None:
         return JSONResponse(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _add_detect(app: FastAPI) -> None:
-    @app.post(
-        "/detect",
-        response_model=DetectResponse,
-        responses=_errors(400, 409, 413, 415, 422, 503),
-        openapi_extra=DETECT_BODY,
-    )
-    async def detect(
-        request: Request,
-        reads: int | None = Query(None, description=f"looks at the picture, 1..{MAX_READS}"),
-        score_threshold: float | None = Query(None, description="lowest score, 0..1"),
-        iou_threshold: float | None = Query(None, description="overlap that merges boxes, 0..1"),
-        per_read: bool | None = Query(None, description="also the boxes after every read"),
-    ) -> JSONResponse:
-        """Find things in the picture that is the body, or the one file of a multipart form.
+def _add_live(app: FastAPI, source: Source | None) -> None:
+    # By the names that people see: an address may hold a password.
+    sources = {DEMO: DEMO}
+    if source is not None:
+        sources = {source.name: app.state.settings.source} | sources
 
-        The parameters may also be fields of the form.
-        """
-        started = time.perf_counter()
-        pipeline: Pipeline = app.state.pipeline
-        settings: Settings = app.state.settings
-        query = {
-            "reads": reads,
-            "score_threshold": score_threshold,
-            "iou_threshold": iou_threshold,
-            "per_read": per_read,
-        }
-        pipeline.require_room()
-        query["reads"] = pipeline.detector.config.reads if reads is None else reads
-        check_parameters(query)  # before the body is read
-        data, fields = await read_upload(request, settings.max_body_bytes)
-        parameters = check_parameters(query | fields)
-        async with app.state.decoding:
-            image = await asyncio.to_thread(decode_upload, data, settings.max_pixels)
-        partials: list[Detections] = []
-        on_read = partials.append if parameters.per_read else None
-        submitted = time.perf_counter()
-        result = await asyncio.wrap_future(pipeline.submit(image, parameters.options, on_read))
-        finished = time.perf_counter()
-        timings = {stage: round(ms, 2) for stage, ms in result.timings_ms.items()}
-        timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)
-        timings["total"] = round(1000 * (finished - started), 2)
-        body = {
-            "width": result.image_size[1],
-            "height": result.image_size[0],
-            "reads": result.reads,
-            "detections": boxes_of(result),
-            "firing_rates": rates_of(result),
-            "timings_ms": timings,
-            "per_read": [read_result(partial) for partial in partials] or None,
-        }
-        return JSONResponse(body)
-
-
-def _add_live(app: FastAPI) -> None:
-    def sources() -> list[str]:
-        chosen = app.state.settings.source
-        return [name for name in dict.fromkeys((chosen, "demo")) if name != "none"]
-
-    @app.get("/api/live", response_model=LiveResponse, responses=_errors(409, 503))
+    @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 503))
     async def live() -> JSONResponse:
         """The newest result of the live source, while somebody watches it."""
         pipeline: Pipeline = app.state.pipeline
@@ -279,15 +196,19 @@ def _add_live(app: FastAPI) -> None:
         result = read_result(update.detections)
         return JSONResponse({"frame": update.frame.id, "latency_ms": latency_ms, **result})
 
-    @app.post("/api/source", status_code=204, responses=_errors(409, 422))
+    @app.post("/api/source", status_code=204, responses=error_responses(409, 422))
     async def choose_source(name: str) -> None:
         """Watch another of the server's sources; only those it was started with, and the demo."""
-        if name not in sources():
-            raise ArgumentError(f"name must be one of {', '.join(sources())}")
-        source = await asyncio.to_thread(parse_source, name, loop=True)
-        app.state.pipeline.select(source)
+        if name not in sources:
+            raise ArgumentError(f"name must be one of {', '.join(sources)}")
+        pipeline: Pipeline = app.state.pipeline
+        watched = pipeline.source
+        if watched is not None and watched.name == name and pipeline.error is None:
+            return  # others watch it: it must not start anew
+        chosen = await asyncio.to_thread(parse_source, sources[name], loop=True)
+        pipeline.select(chosen)
 
-    @app.post("/api/retry", status_code=204, responses=_errors(409))
+    @app.post("/api/retry", status_code=204, responses=error_responses(409))
     async def retry() -> None:
         """Open a lost source again."""
         app.state.pipeline.retry()
@@ -307,7 +228,7 @@ def _add_live(app: FastAPI) -> None:
                 {"name": name, "colour": colour_hex(index)}
                 for index, name in enumerate(detector.config.class_names)
             ],
-            "sources": sources(),
+            "sources": list(sources),
             "max_reads": MAX_READS,
             "max_body_bytes": app.state.settings.max_body_bytes,
             "settings": vars(pipeline.options),

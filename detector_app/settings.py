@@ -9,6 +9,7 @@ from detector_app.sources import Source, parse_source
 from spyv4.config import check_reads
 from spyv4.detector import RuntimeName
 from spyv4.errors import ConfigError
+from spyv4.preprocess import MAX_PIXELS
 from spyv4.runtime.torch_runtime import Precision
 
 PREFIX = "SPYV4_"
@@ -29,7 +30,7 @@ class Settings:
         compile: whether torch compiles the network first.
         reads: reads of a live frame at first, None for the model's own.
         max_body_mb: largest request body in megabytes, > 0.
-        max_megapixels: largest picture in millions of pixels, > 0.
+        max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
         queue_size: how many sent pictures may wait, at least 1.
     """
 
@@ -55,9 +56,13 @@ class Settings:
             )
         if self.reads is not None:
             check_reads(self.reads)
+        most = {"max_megapixels": MAX_PIXELS / 1e6}
         for name in ("max_body_mb", "max_megapixels", "queue_size"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")
+            value, limit = getattr(self, name), most.get(name, 1e6)
+            if not 0 < value <= limit:
+                raise ConfigError(
+                    f"{name} must be greater than 0 and at most {limit:g}, not {value}"
+                )
 
     @property
     def max_body_bytes(self) -> int:

@@ -3,7 +3,8 @@
 import glob
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -14,10 +15,13 @@ from detector_app.errors import SourceError, SourceLostError
 from spyv4.preprocess import read_image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+DEMO = DemoSource.name
 HOLD_S = 2.0
 """How long a still picture is shown before the next."""
 STILL_RATE = 10.0
 """Frames per second made of a still picture."""
+STREAM_TIMEOUT_MS = 8000
+"""How long a network stream may take to open, or to deliver a frame."""
 
 Image = NDArray[np.uint8]
 
@@ -147,13 +151,13 @@ def parse_source(text: str, *, loop: bool = False) -> Source:
     Args:
         text: a camera's number, an address with `://`, `demo`, or a file, folder or pattern of
             pictures.
-        loop: start again at the end of files.
+        loop: start again at the end of files; a single picture stays in any case.
 
     Raises:
         SourceError: where nothing has that name. Cameras are looked for only when opened.
     """
     text = text.strip()
-    if text == "demo":
+    if text == DEMO:
         return DemoSource()
     if text.isdecimal():
         return CameraSource(int(text))
@@ -164,7 +168,7 @@ def parse_source(text: str, *, loop: bool = False) -> Source:
         return _images(text, sorted(path.iterdir()), loop)
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            return ImagesSource(path.name, [path], loop=loop)
+            return ImagesSource(path.name, [path], loop=True)
         return VideoSource(path, loop=loop)
     if glob.has_magic(text):
         return _images(text, [Path(match) for match in sorted(glob.glob(text))], loop)  # noqa: PTH207 - any path
@@ -185,15 +189,20 @@ def _images(name: str, paths: list[Path], loop: bool) -> ImagesSource:
 def _open_capture(capture: cv2.VideoCapture, address: int | str) -> bool:
     """Open without OpenCV's own warnings, since the caller says what is wrong."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    target: Any = address  # the two overloads take no union
-    return bool(capture.open(target))
+    if isinstance(address, int):
+        return capture.open(address)
+    if "://" not in address:
+        return capture.open(address)
+    # Without limits a host that does not answer holds up the thread, and with it other sources.
+    limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+    parameters = [number for limit in limits for number in (limit, STREAM_TIMEOUT_MS)]
+    return capture.open(address, cv2.CAP_FFMPEG, parameters)
 
 
 def _without_login(address: str) -> str:
     """An address without the user name and password it may carry."""
-    scheme, _, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class Pace:

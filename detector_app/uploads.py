@@ -19,6 +19,8 @@ from detector_app.errors import BadRequestError, NotAnImageError, PayloadTooLarg
 from spyv4.errors import ImageError
 from spyv4.preprocess import read_image
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""What strangers may send: Pillow has readers that run other programs."""
 DISCARD_S = 10.0
 """How long the rest of a refused request is read and thrown away."""
 SILENCE_S = 1.0
@@ -41,7 +43,7 @@ async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str
             raise _too_large(max_bytes)
         return await _read_limited(request, max_bytes)
     except PayloadTooLargeError:
-        await _discard(request)
+        await discard_body(request)
         raise
     except ClientDisconnect:
         raise BadRequestError("the connection was closed before the whole picture came") from None
@@ -96,8 +98,8 @@ def _limited(receive: Receive, max_bytes: int) -> Receive:
     return limited
 
 
-async def _discard(request: Request) -> None:
-    """Let a client that goes on sending finish, since many read no answer before that.
+async def discard_body(request: Request) -> None:
+    """Let a client whose request is refused finish sending, since many read no answer before.
 
     Clients that wait for `100 Continue` are told at once.
     """
@@ -130,13 +132,13 @@ def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-            with PILImage.open(io.BytesIO(data)) as picture:
+            with PILImage.open(io.BytesIO(data), formats=FORMATS) as picture:
                 width, height = picture.size
     except PILImage.DecompressionBombError:
         raise PayloadTooLargeError(_too_many("", max_pixels)) from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         raise NotAnImageError(
-            "what was sent is not a picture that can be read; send JPEG, PNG, WebP or BMP"
+            f"what was sent is not a picture that can be read; send one of {', '.join(FORMATS)}"
         ) from None
     if width * height > max_pixels:
         raise PayloadTooLargeError(_too_many(f" of {width} x {height} pixels", max_pixels))

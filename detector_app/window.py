@@ -61,7 +61,7 @@ def watch(pipeline: Pipeline, show: Callable[[Image], bool] = show_window) -> No
     Raises:
         SourceError: where the source is not there or was lost.
     """
-    mailbox = Mailbox()
+    mailbox, image = Mailbox(), None
     strip = RasterStrip(shallow_and_deep(pipeline.detector.layer_names))
     pipeline.watch(mailbox)
     pipeline.start()
@@ -71,7 +71,10 @@ def watch(pipeline: Pipeline, show: Callable[[Image], bool] = show_window) -> No
             updates = mailbox.drain(timeout_s=0.1)
             for update in updates:
                 strip.add(update.detections)
-            if updates and not show(compose(updates[-1], strip, pipeline.frame_rate.per_s)):
+            if updates:
+                image = compose(updates[-1], strip, pipeline.frame_rate.per_s)
+            # Also where nothing new came: a window answers keys only while it is shown.
+            if image is not None and not show(image):
                 return
             if pipeline.error is not None:
                 raise pipeline.error

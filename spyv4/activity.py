@@ -1,7 +1,7 @@
 """Firing rates and spike rasters; opt-in, computed where the spikes are."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,10 +35,26 @@ def summarise(spikes: SpikesByLayer) -> Activity:
     rates, rasters = [], []
     for layer, tensor in enumerate(flatten_spikes(spikes)):
         rates.append(tensor.float().mean(dim=(1, 2, 3)))
-        channel, row, column = sampled_neurons(layer, *tensor.shape[1:])
+        channel, row, column = _indices(layer, tensor)
         rows = tensor[:, channel, row, column].float()
         rasters.append(torch.nn.functional.pad(rows, (0, RASTER_NEURONS - rows.shape[1])))
     return Activity(torch.stack(rates, dim=1), torch.stack(rasters, dim=1))
+
+
+def _indices(layer: int, spikes: Tensor) -> tuple[Any, Any, Any]:
+    """Where the sampled neurons are in the spikes of a layer."""
+    if torch.compiler.is_compiling():  # lists are constants to the compiler
+        return sampled_neurons(layer, *spikes.shape[1:])
+    return _index_tensors(layer, tuple(spikes.shape[1:]), spikes.device)
+
+
+@lru_cache(maxsize=256)
+def _index_tensors(
+    layer: int, shape: tuple[int, ...], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Made once: turning lists into tensors costs as much as the sampling."""
+    channel, row, column = (torch.tensor(i, device=device) for i in sampled_neurons(layer, *shape))
+    return channel, row, column
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

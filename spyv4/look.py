@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spyv4.activity import Activity
@@ -112,8 +113,12 @@ class Look:
                 self.prepared, self.state, activity=wants_activity and (last or not last_only)
             )
             self.state = result.state
+            reported = last or not last_only
+            if reported and result.maps.p5.is_cuda:
+                # Decoding would wait for the network, and pass for slow.
+                torch.cuda.synchronize(result.maps.p5.device)
             self.network_ms += _since(started)
-            if last or not last_only:
+            if reported:
                 yield self._decode(result, read)
 
     def _decode(self, result: StepResult, read: int) -> list[Detections]:

@@ -3,10 +3,6 @@
 // The live page. The messages are described in detector_app/live.py.
 
 const $ = (id) => document.getElementById(id);
-const CAMERA = "my camera";
-const PICTURE = "a picture…";
-const CAMERA_WIDTH = 640;
-
 const history_ = new SpikeHistory();
 const views = {
   shallow: new RasterView($("shallow"), history_, [94, 214, 250]),
@@ -16,11 +12,10 @@ const stage = new Stage($("video"));
 
 let socket = null;
 let hello = null;
-let source = null; // name of what is watched
+let source = null; // name of what the server watches
 let dirty = false;
 let frameId = -1; // of the live frame on show
 let early = []; // reads that came before their frame was decoded
-let own = null; // {stream?, file?, busy} while the visitor's own pictures are looked at
 let latencies = [];
 let peakRate = 0.2; // firing rate that fills a bar
 const ticks = { frames: [], reads: [] };
@@ -33,7 +28,6 @@ function connect() {
   socket.onmessage = ({ data }) => (typeof data === "string" ? receive(JSON.parse(data)) : receiveFrame(data));
   socket.onclose = () => {
     setState("offline");
-    if (own) own.busy = false;
     setTimeout(connect, 1000);
   };
 }
@@ -46,13 +40,20 @@ function receive(message) {
   if (message.type === "hello") welcome(message);
   else if (message.type === "read") receiveRead(message);
   else if (message.type === "statistics") showStatistics(message);
-  else if (message.type === "error") fail(message.message);
+  else if (message.type === "error") {
+    notify(message.message, "bad");
+    if (message.own) failOwn();
+  }
 }
 
 async function receiveFrame(data) {
   const id = new DataView(data).getUint32(0);
-  const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 4)], { type: "image/jpeg" }));
-  send({ type: "shown", frame: id });
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 4)], { type: "image/jpeg" }));
+  } finally {
+    send({ type: "shown", frame: id });
+  }
   if (own || id < frameId) return bitmap.close();
   frameId = id;
   stage.show(bitmap);
@@ -64,8 +65,11 @@ async function receiveFrame(data) {
 }
 
 function receiveRead(read) {
-  if (read.own !== Boolean(own)) return;
-  if (!read.own && read.frame !== frameId) {
+  if (read.own) {
+    if (read.read === read.reads) ownBusy = false;
+    if (!own || read.frame !== own.frame) return lookAtOwn(); // of a picture that is off the screen
+  } else if (own) return;
+  else if (read.frame !== frameId) {
     if (read.frame > frameId) early.push(read);
     return;
   }
@@ -76,17 +80,10 @@ function receiveRead(read) {
   if (read.read === read.reads) {
     latencies.push(read.latency_ms);
     if (latencies.length > 60) latencies.shift();
-    if (own) own.busy = false;
-    if (own && own.stream) sendCamera();
+    if (own && own.stream) own.wanted = true;
   }
   dirty = true;
-}
-
-function fail(text) {
-  notify(text, "bad");
-  if (!own) return;
-  own.busy = false;
-  if (own.stream) setTimeout(sendCamera, 1000);
+  lookAtOwn();
 }
 
 // --- what is shown --------------------------------------------------------------------------
@@ -106,10 +103,9 @@ function welcome(message) {
     views[which].layer = chosen;
   }
   buildRates(message.layers);
-  if (own) send({ type: "watch", on: false });
-  else source = null;
+  if (own || document.hidden) send({ type: "watch", on: false });
   buildSources();
-  if (own && own.stream) sendCamera();
+  restartOwn();
 }
 
 function showRead(read) {
@@ -153,7 +149,7 @@ function showStatistics(statistics) {
   setState(own ? "running" : statistics.state);
   if (statistics.state === "error" && !own) notify(statistics.error, "bad", "try again", () => post("/api/retry"));
   else if ($("notice").dataset.retry) hideNotice();
-  if (!own && statistics.source !== source) {
+  if (statistics.source !== source) {
     source = statistics.source;
     buildSources();
   }
@@ -239,7 +235,8 @@ for (const id of Object.keys(SLIDERS))
     clearTimeout(changing);
     changing = setTimeout(() => (changing = 0), 800);
     send({ type: "settings", ...Object.fromEntries(Object.entries(SLIDERS).map(([slider, name]) => [name, Number($(slider).value)])) });
-    if (own && own.file) sendFile();
+    if (own && own.file) own.wanted = true;
+    lookAtOwn();
   });
 
 for (const which of ["shallow", "deep"])
@@ -255,10 +252,10 @@ function buildSources() {
   $("sources").replaceChildren(
     ...names.map((name) => {
       const button = document.createElement("button");
-      button.textContent = /^\d+$/.test(name) ? `camera ${name}` : name.split(/[\\/]/).pop() || name;
+      button.textContent = name.split(/[\\/]/).pop() || name;
       button.title = name;
       button.setAttribute("role", "radio");
-      button.setAttribute("aria-checked", String(name === current || button.textContent === current));
+      button.setAttribute("aria-checked", String(name === current));
       button.onclick = () => choose(name);
       return button;
     }),
@@ -267,106 +264,20 @@ function buildSources() {
 
 async function choose(name) {
   if (name === PICTURE) return $("file").click();
-  leaveOwn();
   if (name === CAMERA) return startCamera();
-  send({ type: "watch", on: true });
-  await post(`/api/source?name=${encodeURIComponent(name)}`);
+  watchServer();
+  if (name !== source) await post(`/api/source?name=${encodeURIComponent(name)}`);
 }
 
 async function post(path) {
-  const response = await fetch(path, { method: "POST" });
-  if (!response.ok) notify((await response.json()).detail, "bad");
-}
-
-// --- the visitor's own pictures -------------------------------------------------------------
-
-function enterOwn(next) {
-  leaveOwn();
-  own = next;
-  send({ type: "watch", on: false });
-  stage.clear();
-  latencies = [];
-  buildSources();
-}
-
-function leaveOwn() {
-  if (own && own.stream) own.stream.getTracks().forEach((track) => track.stop());
-  own = null;
-  frameId = -1;
-  latencies = [];
-  stage.settled = stage.result = null;
-  source = null;
-}
-
-async function startCamera() {
-  if (!navigator.mediaDevices) {
-    notify("the browser gives a page its camera only over https or on localhost", "bad");
-    return choose(hello.sources[0]);
-  }
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: CAMERA_WIDTH } });
-    $("camera").srcObject = stream;
-    await $("camera").play();
-    enterOwn({ stream, busy: false });
-    sendCamera();
-  } catch (error) {
-    notify(`the camera cannot be used (${error.name}); allow it or choose another source`, "bad");
-    if (hello.sources.length) choose(hello.sources[0]);
-  }
-}
-
-async function sendCamera() {
-  if (!own || !own.stream || own.busy || socket.readyState !== WebSocket.OPEN) return;
-  own.busy = true;
-  const video = $("camera");
-  const scale = Math.min(1, CAMERA_WIDTH / video.videoWidth);
-  const canvas = new OffscreenCanvas(Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale));
-  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
-  const bitmap = await createImageBitmap(canvas);
-  const data = await blob.arrayBuffer();
-  if (!own || !own.stream || socket.readyState !== WebSocket.OPEN) return bitmap.close();
-  stage.show(bitmap);
-  socket.send(data);
-  tick("frames");
-}
-
-async function openFile(file) {
-  if (file.size > hello.max_body_bytes)
-    return notify(`the picture is larger than ${hello.max_body_bytes / 1e6} MB; choose a smaller one`, "bad");
-  let picture;
-  try {
-    picture = await createImageBitmap(file);
+    const response = await fetch(path, { method: "POST" });
+    if (!response.ok) notify((await response.json()).detail, "bad");
   } catch {
-    return notify(`${file.name} is not a picture that can be read`, "bad");
+    notify("the server does not answer; is it still running?", "bad");
   }
-  enterOwn({ file, busy: false });
-  stage.show(picture);
-  dirty = true;
-  sendFile();
 }
 
-async function sendFile() {
-  if (own.busy) {
-    clearTimeout(own.again);
-    own.again = setTimeout(() => own && own.file && sendFile(), 100);
-    return;
-  }
-  own.busy = true;
-  socket.send(await own.file.arrayBuffer());
-}
-
-$("file").addEventListener("change", (event) => {
-  if (event.target.files.length) openFile(event.target.files[0]);
-  event.target.value = "";
-});
-$("drop").addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("dragging"); });
-$("drop").addEventListener("dragleave", () => $("drop").classList.remove("dragging"));
-$("drop").addEventListener("drop", (event) => {
-  event.preventDefault();
-  $("drop").classList.remove("dragging");
-  if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
-});
 document.addEventListener("visibilitychange", () => {
   if (!own && hello) send({ type: "watch", on: !document.hidden });
 });

@@ -14,17 +14,22 @@ class SpikeHistory {
 
   add(rasters, first) {
     const layers = {};
-    for (const [name, [count, packed]] of Object.entries(rasters)) layers[name] = unpack(packed, count);
+    for (const [name, [count, bits]] of Object.entries(rasters)) layers[name] = unpack(bits, count);
     this.columns.push({ layers, first });
     if (this.columns.length > HISTORY) this.columns.shift();
   }
 }
 
-function unpack(packed, count) {
-  const bytes = atob(packed);
+function unpack(bits, count) {
+  const bytes = atob(bits);
   const spikes = new Uint8Array(count);
   for (let i = 0; i < count; i++) spikes[i] = (bytes.charCodeAt(i >> 3) >> (7 - (i & 7))) & 1;
   return spikes;
+}
+
+/** A colour without opacity as the memory of a canvas holds it. */
+function packed(red, green, blue) {
+  return red | (green << 8) | (blue << 16);
 }
 
 class RasterView {
@@ -56,18 +61,20 @@ class RasterView {
   plot(width) {
     const context = this.pixels.getContext("2d");
     const image = context.createImageData(width, ROWS);
+    const pixels = new Uint32Array(image.data.buffer);
     const columns = this.history.columns;
-    const [red, green, blue] = this.rgb;
+    const spike = packed(...this.rgb);
+    const mark = packed(130, 150, 190) | (34 << 24); // where a picture begins
     for (let x = 0; x < width; x++) {
       const column = columns[columns.length - width + x];
       if (!column) continue;
       const spikes = column.layers[this.layer];
       const age = (width - 1 - x) / width;
-      const alpha = x === width - 1 ? 255 : 235 * (1 - 0.72 * age);
+      const alpha = Math.round(x === width - 1 ? 255 : 235 * (1 - 0.72 * age));
       for (let y = 0; y < ROWS; y++) {
-        const at = 4 * (y * width + x);
-        if (spikes && spikes[y]) image.data.set([red, green, blue, alpha], at);
-        else if (column.first) image.data.set([130, 150, 190, 34], at);
+        // The sample is ordered by channel: rows spread over all of it.
+        if (spikes && spikes[Math.floor((y * spikes.length) / ROWS)]) pixels[y * width + x] = spike | (alpha << 24);
+        else if (column.first) pixels[y * width + x] = mark;
       }
     }
     context.putImageData(image, 0, 0);

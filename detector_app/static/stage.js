@@ -12,13 +12,14 @@ class Stage {
   }
 
   show(picture) {
-    if (this.picture && this.picture !== picture && this.picture.close) this.picture.close();
+    if (this.picture && this.picture !== picture) this.picture.close();
     this.picture = picture;
     if (this.result && this.result.read === this.result.reads) this.settled = this.result;
     this.result = null;
   }
 
   clear() {
+    if (this.picture) this.picture.close();
     this.picture = this.result = this.settled = null;
     this.draw();
   }

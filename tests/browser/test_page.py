@@ -160,7 +160,7 @@ def test_a_picture_of_the_visitor(page, tmp_path):
     cv2.imwrite(str(picture), DemoSource().frame(200)[:, :480])
     page.wait_for_selector("#found li")
     page.set_input_files("#file", str(picture))
-    page.wait_for_function("() => own && own.file && !own.busy && stage.result !== null")
+    page.wait_for_function("() => own && own.file && !ownBusy && stage.result !== null")
     assert page.evaluate("() => [stage.result.width, stage.result.height]") == [480, 480]
     assert page.get_attribute("#sources button:last-child", "aria-checked") == "true"
     set_slider(page, "reads", 5)
@@ -169,6 +169,21 @@ def test_a_picture_of_the_visitor(page, tmp_path):
     page.get_by_text("demo", exact=True).click()
     page.wait_for_function("() => stage.result !== null && !stage.result.own")
     wait_for_change(page, "video")
+
+
+def test_a_picture_chosen_while_one_of_the_camera_is_looked_at(page, tmp_path):
+    picture = tmp_path / "cat.jpg"
+    cv2.imwrite(str(picture), DemoSource().frame(200)[:, :480])
+    page.wait_for_selector("#found li")
+    page.get_by_text("my camera").click()
+    page.wait_for_function("() => own && own.stream && ownBusy")
+    page.set_input_files("#file", str(picture))
+    page.wait_for_function("() => own && own.file && !ownBusy && stage.result !== null")
+    assert page.evaluate("() => [stage.result.width, stage.result.frame]") == [
+        480,
+        page.evaluate("() => own.frame"),
+    ]
+    assert page.locator("#notice").is_hidden()
 
 
 def test_a_file_that_is_no_picture(page, tmp_path):

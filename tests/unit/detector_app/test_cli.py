@@ -12,6 +12,7 @@ from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
 from detector_app.exchange import ReadOptions
 from detector_app.pipeline import Pipeline
+from detector_app.settings import Settings
 from detector_app.window import watch
 from spyv4 import Detector
 from tests.unit.detector_app.scripted import ScriptedSource
@@ -143,12 +144,23 @@ def test_the_window_can_be_closed(detector):
 @pytest.mark.parametrize(
     ("error", "code"), [(SourceError("not there"), 2), (SourceLostError("gone"), 1)]
 )
-def test_a_failing_source_ends_the_window(detector, error, code):
+def test_a_failing_source_ends_the_window(detector, error, code, monkeypatch, capsys):
     source = ScriptedSource()
     source.fail(error)
     with pytest.raises(type(error)):
         run_window(detector, source)
-    assert getattr(error, "exit_code", 2) == code
+    source.fail(error)
+    monkeypatch.setattr(cli, "has_gui", lambda: True)
+    monkeypatch.setattr(Settings, "open_source", lambda _settings, *, loop: source)
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
+    assert webcam_command([]) == code
+    assert str(error) in capsys.readouterr().err
+
+
+def test_a_window_needs_a_source(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "has_gui", lambda: True)
+    assert webcam_command(["--source", "none"]) == 2
+    assert "name a --source" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [detect_command, webcam_command, serve_command])

@@ -3,8 +3,14 @@ import threading
 import numpy as np
 import pytest
 
-from detector_app.errors import PipelineBusyError, PipelineStateError, SourceLostError
+from detector_app.errors import (
+    PipelineBusyError,
+    PipelineFailedError,
+    PipelineStateError,
+    SourceLostError,
+)
 from detector_app.exchange import Mailbox, ReadOptions
+from detector_app.health import statistics
 from detector_app.pipeline import Pipeline
 from detector_app.states import LEGAL, State
 from tests.unit.detector_app.scripted import ScriptedSource, wait_until
@@ -121,7 +127,7 @@ def test_a_lost_source_can_be_opened_again(pipeline, source):
         pipeline.retry()
     source.fail(SourceLostError("the cable is out"))
     wait_until(lambda: pipeline.state is State.ERROR)
-    assert pipeline.statistics()["error"] == "the cable is out"
+    assert statistics(pipeline)["error"] == "the cable is out"
     assert pipeline.submit(IMAGE, OPTIONS).result(10).reads == 2
     pipeline.retry()
     assert pipeline.state is State.RUNNING
@@ -134,6 +140,50 @@ def test_a_silent_source_counts_as_lost(pipeline, source, monkeypatch):
     monkeypatch.setattr("detector_app.pipeline.SILENCE_S", 0.05)
     wait_until(lambda: pipeline.state is State.ERROR)
     assert "delivered no picture" in str(pipeline.error)
+
+
+def test_a_frame_that_cannot_be_read_is_an_error_of_its_source(pipeline, source):
+    watch(pipeline, source)
+    source.steps.put(np.zeros((48, 64), np.uint8))
+    wait_until(lambda: pipeline.state is State.ERROR)
+    assert "BGR uint8" in str(pipeline.error)
+    assert pipeline.submit(IMAGE, OPTIONS).result(10).reads == 2
+    pipeline.retry()
+    source.give(7, 7)
+    wait_until(lambda: level_of(pipeline) == 7)
+
+
+def test_another_source_leaves_no_result_of_the_one_before(pipeline, source):
+    mailbox = watch(pipeline, source)
+    source.give(5)
+    wait_until(lambda: level_of(pipeline) == 5)
+    mailbox.drain()
+    _, release = hold(pipeline)
+    source.give(6)
+    wait_until(lambda: pipeline.capture.pending)
+    other = ScriptedSource()
+    pipeline.select(other)
+    assert pipeline.latest is None
+    release.set()
+    source.give(7)  # wakes the reader, which then lets go
+    other.give(8, 8)
+    wait_until(lambda: level_of(pipeline) == 8)
+    assert {int(update.frame.image_bgr[0, 0, 0]) for update in mailbox.drain()} == {8}
+    other.end()
+
+
+def test_a_broken_detector_is_said_to_everybody(pipeline, source, monkeypatch):
+    watch(pipeline, source)
+    monkeypatch.setattr(pipeline, "_read_live", lambda _frame: 1 / 0)
+    source.give(1)
+    wait_until(lambda: pipeline.state is State.ERROR)
+    for command in (
+        lambda: pipeline.submit(IMAGE, OPTIONS),
+        lambda: pipeline.select(None),
+        pipeline.retry,
+    ):
+        with pytest.raises(PipelineFailedError, match="start it again"):
+            command()
 
 
 def test_the_last_viewer_closes_the_source(pipeline, source):

@@ -22,6 +22,8 @@ def test_defaults_then_environment_then_command_line():
         ("max_body_mb", 0),
         ("max_megapixels", float("nan")),
         ("queue_size", -1),
+        ("max_megapixels", 100.0),
+        ("max_body_mb", float("inf")),
     ],
 )
 def test_what_is_out_of_range_is_named(name, value):

@@ -1,0 +1,104 @@
+"""`POST /detect`: a picture in, boxes out."""
+
+import asyncio
+import time
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import JSONResponse
+
+from detector_app.pipeline import Pipeline
+from detector_app.schemas import (
+    DetectResponse,
+    boxes_of,
+    check_parameters,
+    error_responses,
+    rates_of,
+    read_result,
+)
+from detector_app.settings import Settings
+from detector_app.uploads import decode_upload, discard_body, read_upload
+from spyv4 import Detections
+from spyv4.config import MAX_READS
+from spyv4.errors import SPYv4Error
+
+DETECT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        "reads": {"type": "integer", "minimum": 1, "maximum": MAX_READS},
+                        "score_threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                        "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                        "per_read": {"type": "boolean"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def add_detect(app: FastAPI) -> None:
+    """Add the route to `app`, whose state holds `pipeline`, `settings` and `decoding`."""
+
+    @app.post(
+        "/detect",
+        response_model=DetectResponse,
+        responses=error_responses(400, 409, 413, 415, 422, 503),
+        openapi_extra=DETECT_BODY,
+    )
+    async def detect(
+        request: Request,
+        reads: int | None = Query(None, description=f"looks at the picture, 1..{MAX_READS}"),
+        score_threshold: float | None = Query(None, description="lowest score, 0..1"),
+        iou_threshold: float | None = Query(None, description="overlap that merges boxes, 0..1"),
+        per_read: bool | None = Query(None, description="also the boxes after every read"),
+    ) -> JSONResponse:
+        """Find things in the picture that is the body, or the one file of a multipart form.
+
+        The parameters may also be fields of the form.
+        """
+        started = time.perf_counter()
+        pipeline: Pipeline = app.state.pipeline
+        settings: Settings = app.state.settings
+        query = {
+            "reads": reads,
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "per_read": per_read,
+        }
+        query["reads"] = pipeline.detector.config.reads if reads is None else reads
+        try:  # before the body is read
+            pipeline.require_room()
+            check_parameters(query)
+        except SPYv4Error:
+            await discard_body(request)
+            raise
+        data, fields = await read_upload(request, settings.max_body_bytes)
+        parameters = check_parameters(query | fields)
+        async with app.state.decoding:
+            image = await asyncio.to_thread(decode_upload, data, settings.max_pixels)
+        partials: list[Detections] = []
+        on_read = partials.append if parameters.per_read else None
+        submitted = time.perf_counter()
+        result = await asyncio.wrap_future(pipeline.submit(image, parameters.options, on_read))
+        finished = time.perf_counter()
+        timings = {stage: round(ms, 2) for stage, ms in result.timings_ms.items()}
+        timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)
+        timings["total"] = round(1000 * (finished - started), 2)
+        body = {
+            "width": result.image_size[1],
+            "height": result.image_size[0],
+            "reads": result.reads,
+            "detections": boxes_of(result),
+            "firing_rates": rates_of(result),
+            "timings_ms": timings,
+            "per_read": [read_result(partial) for partial in partials] or None,
+        }
+        return JSONResponse(body)

@@ -1,0 +1,94 @@
+"""Pictures that somebody sent and waits for: a bounded queue, nothing of which is dropped."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector_app.errors import PipelineBusyError
+from detector_app.exchange import ReadOptions
+from detector_app.telemetry import LatencyWindow, RateMeter
+from spyv4 import Detections
+from spyv4.errors import SPYv4Error
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A picture that somebody sent and waits for.
+
+    Attributes:
+        image_bgr: uint8 [H, W, 3].
+        options: how to look at it.
+        on_read: called in the inference thread after every read; must be quick.
+        rasters: whether to sample the spikes of every layer too.
+        result: receives the detections after the last read, or the error.
+        submitted_at: `time.monotonic()` in seconds.
+    """
+
+    image_bgr: NDArray[np.uint8]
+    options: ReadOptions
+    on_read: Callable[[Detections], None] | None = None
+    rasters: bool = False
+    result: "Future[Detections]" = field(default_factory=Future)
+    submitted_at: float = field(default_factory=time.monotonic)
+
+
+class JobQueue:
+    """Jobs, oldest first.
+
+    Args:
+        size: how many may wait.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.rate, self.latency = RateMeter(), LatencyWindow()
+        self._lock = threading.Lock()
+        self._waiting: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def require_room(self) -> None:
+        """Raise `PipelineBusyError` where `put` would."""
+        if len(self._waiting) >= self.size:
+            raise PipelineBusyError(
+                f"{self.size} pictures wait already; send this one again in a second"
+            )
+
+    def put(self, job: Job) -> None:
+        """Append a job; never blocks.
+
+        Raises:
+            PipelineBusyError: where `size` jobs wait already.
+        """
+        with self._lock:
+            self.require_room()
+            self._waiting.append(job)
+
+    def serve(self, look: Callable[[Job], Detections]) -> None:
+        """Let `look` do the oldest job, if any; what it raises goes to whoever waits."""
+        with self._lock:
+            job = self._waiting.popleft() if self._waiting else None
+        if job is None or not job.result.set_running_or_notify_cancel():
+            return
+        try:
+            job.result.set_result(look(job))
+        except Exception as error:  # noqa: BLE001 - belongs to whoever waits for the result
+            job.result.set_exception(error)
+        self.rate.tick()
+        self.latency.add(1000 * (time.monotonic() - job.submitted_at))
+
+    def refuse_all(self, error: SPYv4Error) -> None:
+        """Hand `error` to everybody who waits."""
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        for job in waiting:
+            if job.result.set_running_or_notify_cancel():
+                job.result.set_exception(error)

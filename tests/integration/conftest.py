@@ -1,0 +1,40 @@
+"""One running server for the tests of a module."""
+
+import cv2
+import httpx
+import pytest
+
+from detector_app.demo import DemoSource
+from detector_app.server import create_app
+from detector_app.settings import Settings
+from tests.unit.detector_app.lively import lively_detector
+from tests.unit.detector_app.serving import serving
+
+SETTINGS = Settings(max_body_mb=2, queue_size=2)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return lively_detector()
+
+
+@pytest.fixture(scope="module")
+def app(detector):
+    return create_app(SETTINGS, detector)
+
+
+@pytest.fixture(scope="module")
+def url(app):
+    with serving(app) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    with httpx.Client(base_url=url, timeout=30) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def jpeg():
+    return cv2.imencode(".jpg", DemoSource().frame(0))[1].tobytes()

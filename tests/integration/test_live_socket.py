@@ -1,0 +1,143 @@
+"""The WebSocket of the live page under a real client."""
+
+import base64
+import io
+import json
+import struct
+import threading
+import time
+
+import pytest
+from PIL import Image
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from detector_app.server import create_app
+from detector_app.settings import Settings
+from tests.unit.detector_app.scripted import wait_until
+from tests.unit.detector_app.serving import serving
+
+
+def messages(socket, kind, count):
+    """The next `count` messages of a kind; binary ones are acknowledged."""
+    found = []
+    deadline = time.monotonic() + 20
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"{len(found)} of {count} messages {kind!r} came"
+        data = socket.recv(timeout=20)
+        if isinstance(data, bytes):
+            (frame,) = struct.unpack(">I", data[:4])
+            socket.send(json.dumps({"type": "shown", "frame": frame}))
+            message = {"type": "frame", "frame": frame, "jpeg": data[4:]}
+        else:
+            message = json.loads(data)
+        if message["type"] == kind:
+            found.append(message)
+    return found
+
+
+@pytest.fixture
+def socket(url):
+    with connect(url.replace("http", "ws") + "/ws", max_size=None) as made:
+        yield made
+
+
+def test_the_socket_streams_frames_reads_and_rasters(socket, client, detector):
+    (hello,) = messages(socket, "hello", 1)
+    assert hello["layers"] == list(detector.layer_names)
+    assert hello["sources"] == ["demo"]
+    reads = messages(socket, "read", 9)
+    assert {read["read"] for read in reads} == {1, 2, 3}
+    assert len({read["frame"] for read in reads}) >= 3
+    assert set(reads[0]["rasters"]) == set(detector.layer_names)
+    count, packed = reads[0]["rasters"]["stem1"]
+    assert len(base64.b64decode(packed)) == -(-count // 8)
+    (frame,) = messages(socket, "frame", 1)
+    assert Image.open(io.BytesIO(frame["jpeg"])).size == (640, 480)
+    (statistics,) = messages(socket, "statistics", 1)
+    assert statistics["state"] == "running"
+    assert client.get("/api/live").json()["firing_rates"]
+
+
+def test_settings_change_while_it_runs(socket):
+    socket.send(json.dumps({"type": "settings", "reads": 5}))
+    deadline = time.monotonic() + 10
+    while messages(socket, "read", 1)[0]["reads"] != 5:
+        assert time.monotonic() < deadline
+    socket.send(json.dumps({"type": "settings", "reads": 0}))
+    assert messages(socket, "error", 1)[0]["message"].startswith("reads")
+    socket.send("nonsense")
+    socket.send(json.dumps(["nonsense"]))
+    socket.send(json.dumps({"type": "nonsense"}))
+    socket.send(json.dumps({"type": "shown"}))
+    socket.send("[" * 100_000)
+    assert len(messages(socket, "error", 5)) == 5
+    socket.send(json.dumps({"type": "settings", "reads": 3}))
+    while messages(socket, "read", 1)[0]["reads"] != 3:
+        assert time.monotonic() < deadline + 10
+
+
+def test_a_client_that_does_not_keep_up_skips_frames(socket, app):
+    """Without acknowledgements two frames come, and after one the newest."""
+    frames = []
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        data = socket.recv(timeout=5)
+        if isinstance(data, bytes):
+            frames.append(struct.unpack(">I", data[:4])[0])
+    assert len(frames) == 2
+    wait_until(lambda: app.state.pipeline.latest.frame.id > frames[-1] + 3)
+    newest = app.state.pipeline.latest.frame.id
+    socket.send(json.dumps({"type": "shown", "frame": frames[-1]}))
+    (frame,) = messages(socket, "frame", 1)
+    assert frame["frame"] >= newest - 1  # the newest may be on its way to the mailbox still
+
+
+def test_choosing_what_is_watched_starts_nothing_anew(socket, client, app):
+    messages(socket, "read", 1)
+    before = app.state.pipeline.source
+    assert client.post("/api/source", params={"name": "demo"}).status_code == 204
+    assert app.state.pipeline.source is before
+
+
+def test_pictures_of_the_visitor(socket, app, jpeg):
+    socket.send(json.dumps({"type": "watch", "on": False}))
+    socket.send(jpeg)
+    found = []
+    while len(found) < 3:
+        found += [read for read in messages(socket, "read", 1) if read["own"]]
+    assert [read["read"] for read in found] == [1, 2, 3]
+    assert {read["frame"] for read in found} == {0}
+    wait_until(lambda: app.state.pipeline.state.value == "idle")
+    socket.send(b"no picture")
+    (error,) = messages(socket, "error", 1)
+    assert error["own"]
+    assert "not a picture" in error["message"]
+    socket.send(jpeg)
+    assert messages(socket, "read", 1)[0]["frame"] == 2
+
+
+def test_another_site_may_not_connect(url):
+    address = url.replace("http", "ws") + "/ws"
+    with pytest.raises(InvalidStatus), connect(address, origin="http://elsewhere.example"):
+        pass
+
+
+def test_live_reads_pause_without_viewers(socket, app, url):
+    messages(socket, "read", 1)
+    socket.close()
+    pipeline = app.state.pipeline
+    wait_until(lambda: pipeline.viewers == 0)
+    wait_until(lambda: pipeline.capture.source is None)
+    time.sleep(0.1)
+    captured = pipeline.capture.counts.captured
+    time.sleep(0.3)
+    assert pipeline.capture.counts.captured == captured
+
+
+def test_nothing_is_left_running(detector):
+    app = create_app(Settings(), detector)
+    before = threading.active_count()
+    with serving(app) as address, connect(address.replace("http", "ws") + "/ws") as socket:
+        messages(socket, "read", 1)
+    wait_until(lambda: threading.active_count() <= before)
