@@ -278,6 +278,17 @@ async function post(path) {
   }
 }
 
+$("file").addEventListener("change", (event) => {
+  if (event.target.files.length) openFile(event.target.files[0]);
+  event.target.value = "";
+});
+$("drop").addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("dragging"); });
+$("drop").addEventListener("dragleave", () => $("drop").classList.remove("dragging"));
+$("drop").addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("drop").classList.remove("dragging");
+  if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
+});
 document.addEventListener("visibilitychange", () => {
   if (!own && hello) send({ type: "watch", on: !document.hidden });
 });

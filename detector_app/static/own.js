@@ -129,15 +129,3 @@ async function openFile(file) {
   dirty = true;
   lookAtOwn();
 }
-
-$("file").addEventListener("change", (event) => {
-  if (event.target.files.length) openFile(event.target.files[0]);
-  event.target.value = "";
-});
-$("drop").addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("dragging"); });
-$("drop").addEventListener("dragleave", () => $("drop").classList.remove("dragging"));
-$("drop").addEventListener("drop", (event) => {
-  event.preventDefault();
-  $("drop").classList.remove("dragging");
-  if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
-});
