@@ -4,6 +4,7 @@
 #   docker run --rm -p 8000:8000 spyv4
 #   docker build --build-arg DEVICE=cuda -t spyv4:cuda .    # NVIDIA GPU
 #   docker run --rm --gpus all -p 8000:8000 spyv4:cuda
+#   docker run --rm -p 9000:9000 -e SPYV4_PORT=9000 spyv4   # another port
 #   docker run --rm -p 8000:8000 --device /dev/video0 --group-add video spyv4 --source 0
 #
 # Where pip's usual index has torch with the CUDA libraries only, an image for the CPU gets smaller
@@ -24,7 +25,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 libxcb1 \
     && rm -rf /var/lib/apt/lists/*
 
-RUN useradd --create-home --uid 1000 spyv4
+RUN useradd --create-home --uid 1000 spyv4 \
+    && install --directory --owner=spyv4 --group=spyv4 /home/spyv4/app
 USER spyv4
 WORKDIR /home/spyv4/app
 COPY --chown=spyv4:spyv4 . .

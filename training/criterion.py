@@ -44,15 +44,23 @@ class DetectionLoss:
         self.model = model
         self.config = config
 
-    def __call__(self, maps: HeadMaps, targets: Tensor) -> LossTerms:
+    def assign(self, maps: HeadMaps, targets: Tensor) -> list[Assignment]:
+        """Who is responsible for which object; the same at every read of the same pictures.
+
+        Args:
+            maps: raw head maps of B pictures, of which only the shapes count.
+            targets: (image, class, cx, cy, w, h) in pixels of the network's image, [N, 6].
+        """
+        return assign(targets, split_levels(maps, self.model))
+
+    def __call__(self, maps: HeadMaps, assignments: list[Assignment]) -> LossTerms:
         """The terms for the head maps of one read.
 
         Args:
             maps: raw head maps of B pictures.
-            targets: (image, class, cx, cy, w, h) in pixels of the network's image, [N, 6].
+            assignments: from `assign` for these pictures.
         """
         levels = split_levels(maps, self.model)
-        assignments = assign(targets, levels)
         positives = max(sum(len(a.labels) for a in assignments), 1)
         zero = maps.p5.new_zeros((), dtype=torch.float32)
         box, objectness, classes = zero, zero, zero

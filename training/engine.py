@@ -19,6 +19,7 @@ from spyv4.models.backbone import BackboneState
 from spyv4.models.neck_head import NeckState
 from spyv4.models.spyv4 import SPYv4, SPYv4State, flatten_spikes
 from spyv4.types import HeadMaps
+from training.assigner import Assignment
 from training.checkpoints import WEIGHTS, StopRequest, save_run
 from training.config import TrainingConfig
 from training.criterion import DetectionLoss, LossTerms
@@ -136,16 +137,19 @@ class Trainer:
         learns = update_reads(reads, self.config.fptt.updates)
         state = self._state_at_rest(images.shape)
         sums = torch.zeros(3, device=self.device)
+        assignments: list[Assignment] = []
         for read in range(reads):
             with torch.set_grad_enabled(read in learns):
                 maps, state, firing_rate = self.read(images, state)
             state = tree_map(Tensor.detach, state)
             if read in learns:
-                terms = self.loss(maps, targets)
-                self._check_finite(terms, epoch, step, read)
+                assignments = assignments or self.loss.assign(maps, targets)
+                terms = self.loss(maps, assignments)
+                values = torch.stack(terms).detach()
+                self._check_finite(values, epoch, step, read)
                 terms.total.backward()  # type: ignore[no-untyped-call]
                 self.learner.update()
-                sums += torch.stack(terms).detach()
+                sums += values
         if self.average.decay > 0:
             self.average.update()
         box, objectness, classes = (sums / len(learns)).tolist()
@@ -191,11 +195,12 @@ class Trainer:
         rng = np.random.default_rng((self.config.seed, epoch, step, _READS_SEED))
         return int(rng.integers(self.config.min_reads, self.config.reads + 1))
 
-    def _check_finite(self, terms: LossTerms, epoch: int, step: int, read: int) -> None:
-        values = torch.stack(terms).detach()
+    def _check_finite(self, values: Tensor, epoch: int, step: int, read: int) -> None:
+        """Stop at a loss term, [3], that is NaN or infinite."""
         if torch.isfinite(values).all():
             return
-        bad = [n for n, v in zip(terms._fields, values.tolist(), strict=True) if not np.isfinite(v)]
+        named = zip(LossTerms._fields, values.tolist(), strict=True)
+        bad = [name for name, value in named if not np.isfinite(value)]
         raise NonFiniteLossError(
             f"the {' and '.join(bad)} loss is not finite at epoch {epoch + 1}, batch {step + 1}, "
             f"read {read + 1}; {self._advice()}"

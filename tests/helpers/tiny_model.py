@@ -1,10 +1,12 @@
 """Tiny networks whose neurons fire, for tests."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from spyv4 import SPYv4, model_preset
 from spyv4.config import ModelConfig, from_mapping, to_mapping
+from spyv4.runtime.base import Runtime
 
 
 def tiny_config(**changes: object) -> ModelConfig:
@@ -29,3 +31,26 @@ def tiny_model(seed: int = 0, **changes: object) -> SPYv4:
             head.weight.normal_(std=0.3)
         model.run(torch.rand(4, 3, *model.config.image_size), reads=3)
     return model.eval()
+
+
+def pictures(batch: int = 2, size: tuple[int, int] = (64, 64), seed: int = 0) -> Tensor:
+    """Random images, RGB [batch, 3, height, width] in 0..1."""
+    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two trees of tensors are equal to the last bit."""
+    pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def firing_rates(runtime: Runtime, images: Tensor, reads: int = 3) -> Tensor:
+    """Firing rates of the last of `reads` reads, [B, layers], on the CPU."""
+    height, width = images.shape[-2:]
+    state = runtime.initial_state(len(images), (height, width))
+    prepared = runtime.prepare(images)
+    for _ in range(reads):
+        result = runtime.step(prepared, state, activity=True)
+        state = result.state
+    assert result.activity is not None
+    return result.activity.firing_rates.cpu()

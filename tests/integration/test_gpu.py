@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_map
 
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
-from tests.helpers.tiny_model import tiny_model
+from tests.helpers.tiny_model import firing_rates, tiny_model
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
@@ -27,13 +27,7 @@ def test_gpu_agrees_with_cpu_in_float32() -> None:
     rates = []
     for device in ("cpu", "cuda"):
         runtime = TorchRuntime(copy.deepcopy(model), torch.device(device), precision="float32")
-        state = runtime.initial_state(2, (64, 64))
-        prepared = runtime.prepare(images)
-        for _ in range(3):
-            result = runtime.step(prepared, state, activity=True)
-            state = result.state
-        assert result.activity is not None
-        rates.append(result.activity.firing_rates.cpu())
+        rates.append(firing_rates(runtime, images))
     # A potential within rounding of its threshold may spike on one side alone.
     torch.testing.assert_close(rates[0], rates[1], atol=0.01, rtol=0.0)
 

@@ -20,6 +20,11 @@ from training.report.log import RunLog, StepReport
 
 PICTURES, BATCH = 13, 4
 STEPS = PICTURES // BATCH
+TINY = (
+    "model.width_multiple=0.125",
+    'model.class_names=["cat", "dog", "bus", "car"]',
+    'precision="float32"',
+)
 
 
 def draw_pictures(root: Path) -> Path:
@@ -39,6 +44,15 @@ def recipe(**changes: Any) -> TrainingConfig:
     for key, value in changes.items():
         values[key] = values[key] | value if isinstance(value, dict) else value
     return from_mapping(TrainingConfig, values)
+
+
+def command(root: Path, run_dir: Path, *more: str, settings: tuple[str, ...] = TINY) -> list[str]:
+    """A run of one epoch of the tiny network."""
+    arguments = f"--voc-root {root} --train VOC2012:train --eval VOC2012:train --run {run_dir}"
+    arguments += " --image-size 64 64 --epochs 1 --batch-size 4 --reads 1 --workers 0"
+    arguments += " --device cpu --no-compile --no-tensorboard --no-eval"
+    sets = [part for text in settings for part in ("--set", text)]
+    return [*arguments.split(), *sets, *more]
 
 
 def trainer(

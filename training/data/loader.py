@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from spyv4.config import check_image_size, require
 from training.data.augment import MOSAIC_TILES, AugmentationConfig, Augmenter, Sample, stretch
 from training.data.pictures import PictureCache
-from training.data.voc import AnnotatedImage
+from training.data.voc import AnnotatedImage, from_voc_pixels
 from training.errors import DatasetError
 
 _ORDER, _SAMPLE = 0, 1
@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     """Pictures for one step.
 
     Attributes:
-        images: uint8 [batch, 3, height, width] RGB.
+        images: uint8 [batch, 3, height, width] RGB, channels last in memory.
         targets: float32 [n, 6], (index in the batch, class index, cx, cy, width, height) in
             continuous pixels of the images, from 0.
     """
@@ -71,7 +71,6 @@ class TrainingLoader:
         augmentation: how to vary the pictures; None stretches them as evaluation does.
         workers: processes that build batches; 0 builds them here.
         repeat_threshold: see `repeat_factors`.
-        keep_difficult: whether objects marked difficult are targets.
         cache_side: larger pictures are kept with this longer side, in pixels.
         cache_gib: memory for decoded pictures in GiB; the others are decoded each time.
 
@@ -91,7 +90,6 @@ class TrainingLoader:
         workers: int = 0,
         repeat_threshold: float = 0.0,
         *,
-        keep_difficult: bool = False,
         cache_side: int = 512,
         cache_gib: float = 8.0,
     ) -> None:
@@ -109,9 +107,7 @@ class TrainingLoader:
         self._seed = seed
         self._augmentation = augmentation
         self._workers = workers
-        self._annotations = [
-            _training_boxes(image, tuple(class_names), keep_difficult) for image in images
-        ]
+        self._annotations = [_training_boxes(image, tuple(class_names)) for image in images]
         self._cache = PictureCache(
             [image.image_path for image in images],
             [image.size for image in images],
@@ -135,15 +131,12 @@ class TrainingLoader:
         """Batches in every epoch."""
         return self._samples // self._batch_size
 
-    def batches(
-        self, epoch: int, first_step: int = 0, image_size: tuple[int, int] | None = None
-    ) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The batches of `epoch` from `first_step` on, exactly as a whole epoch has them.
 
         Args:
             epoch: from 0.
             first_step: how many batches to leave out, 0..steps_per_epoch.
-            image_size: (height, width) in pixels for this call instead of the usual one.
 
         Raises:
             ConfigError: if an argument is out of range.
@@ -154,8 +147,7 @@ class TrainingLoader:
             0 <= first_step <= self.steps_per_epoch,
             f"first_step must be in 0..{self.steps_per_epoch}, not {first_step}",
         )
-        check_image_size(image_size or self._image_size)
-        return self._iterate(epoch, first_step, image_size or self._image_size)
+        return self._iterate(epoch, first_step)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Indices of the pictures in the order of `epoch`; `steps_per_epoch` batches at least.
@@ -171,14 +163,14 @@ class TrainingLoader:
         counts = np.diff(ends, prepend=0)
         return rng.permutation(np.repeat(shuffled, counts))
 
-    def _iterate(self, epoch: int, first_step: int, image_size: tuple[int, int]) -> Iterator[Batch]:
+    def _iterate(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """Decode once, then hand the steps to the workers."""
         self._cache.fill()
         steps = _EpochSteps(
             self._cache,
             self._annotations,
             self.order(epoch),
-            image_size=image_size,
+            image_size=self._image_size,
             batch_size=self._batch_size,
             seed=self._seed,
             epoch=epoch,
@@ -226,16 +218,19 @@ class _EpochSteps(Dataset[Batch | DatasetError]):
 
     def __getitem__(self, step: int) -> Batch | DatasetError:
         """The batch of `step`; an error is a value here, since workers garble exceptions."""
-        images = np.empty((self._batch_size, 3, *self._image_size), np.uint8)
+        images = np.empty((self._batch_size, *self._image_size, 3), np.uint8)
         targets = []
         try:
             for index in range(self._batch_size):
                 sample = self._sample(step * self._batch_size + index)
-                images[index] = sample.image.transpose(2, 0, 1)
+                images[index] = sample.image
                 targets.append(_target_rows(index, sample))
         except DatasetError as error:
             return error
-        return Batch(torch.from_numpy(images), torch.from_numpy(np.concatenate(targets)))
+        return Batch(
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(np.concatenate(targets)),
+        )
 
     def _sample(self, position: int) -> Sample:
         """The sample at `position` of the epoch."""
@@ -259,12 +254,13 @@ class _EpochSteps(Dataset[Batch | DatasetError]):
 
 
 def _training_boxes(
-    image: AnnotatedImage, class_names: tuple[str, ...], keep_difficult: bool
+    image: AnnotatedImage, class_names: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Corners as shares of the picture's sides, and class indices, of the objects to learn."""
-    objects = [item for item in image.objects if keep_difficult or not item.difficult]
-    boxes = np.array([item.box_xyxy for item in objects], np.float64).reshape(-1, 4)
-    boxes[:, :2] -= 1  # from pixels counted from 1, ends inclusive, to edges counted from 0
+    objects = [item for item in image.objects if not item.difficult]
+    boxes = from_voc_pixels(
+        np.array([item.box_xyxy for item in objects], np.float64).reshape(-1, 4)
+    )
     height, width = image.size
     boxes = np.clip(boxes / [width, height, width, height], 0, 1)
     labels = np.array([class_names.index(item.class_name) for item in objects], np.int64)

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from training.data.pictures import check_picture, map_in_threads
 from training.errors import DatasetError
 
 logger = logging.getLogger(__name__)
 
+Boxes = NDArray[np.float64]
+VOC_OFFSET = np.array([1.0, 1.0, 0.0, 0.0])
 _TOLERANCE_PX = 1.0
 _LISTED = 12
 
@@ -51,6 +56,18 @@ class AnnotatedImage:
     image_path: Path
     size: tuple[int, int]
     objects: tuple[ObjectAnnotation, ...]
+
+
+def from_voc_pixels(boxes: Boxes) -> Boxes:
+    """Continuous boxes of VOC boxes [..., 4] (counted from 1, last pixel included)."""
+    continuous: Boxes = boxes - VOC_OFFSET
+    return continuous
+
+
+def to_voc_pixels(boxes_xyxy: Boxes) -> Boxes:
+    """VOC boxes (counted from 1, last pixel included) of continuous boxes [..., 4]."""
+    pixels: Boxes = boxes_xyxy + VOC_OFFSET
+    return pixels
 
 
 def parse_image_sets(text: str | None, default: str = "") -> tuple[tuple[str, str], ...]:

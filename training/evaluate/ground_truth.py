@@ -1,4 +1,4 @@
-"""The annotated boxes that detections are measured against, and the conversion of coordinates."""
+"""The annotated boxes that detections are measured against."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,23 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.voc import AnnotatedImage
+from training.data.voc import AnnotatedImage, Boxes, from_voc_pixels
 from training.errors import DatasetError
-
-Boxes = NDArray[np.float64]
-VOC_OFFSET = np.array([1.0, 1.0, 0.0, 0.0])
-
-
-def from_voc_pixels(boxes: Boxes) -> Boxes:
-    """Continuous boxes of VOC boxes [..., 4] (counted from 1, last pixel included)."""
-    continuous: Boxes = boxes - VOC_OFFSET
-    return continuous
-
-
-def to_voc_pixels(boxes_xyxy: Boxes) -> Boxes:
-    """VOC boxes (counted from 1, last pixel included) of continuous boxes [..., 4]."""
-    pixels: Boxes = boxes_xyxy + VOC_OFFSET
-    return pixels
 
 
 @dataclass(frozen=True)

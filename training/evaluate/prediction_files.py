@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from spyv4.checkpoint import write_atomically
+from training.data.voc import from_voc_pixels, to_voc_pixels
 from training.errors import DatasetError
-from training.evaluate.ground_truth import from_voc_pixels, to_voc_pixels
 from training.evaluate.predictions import BoxRow, Predictions, predictions_of_rows
 
 DEVKIT_FILE = re.compile(r"comp[34]_det_[^_]+_(?P<name>.+)\.txt")

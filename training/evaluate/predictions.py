@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spyv4.types import Detections
-from training.evaluate.ground_truth import Boxes
+from training.data.voc import Boxes
 
 BoxRow = tuple[int, int, Sequence[float], float]
 

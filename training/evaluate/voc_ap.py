@@ -5,7 +5,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate.ground_truth import Boxes, GroundTruth
+from training.data.voc import Boxes
+from training.evaluate.ground_truth import GroundTruth
 from training.evaluate.predictions import Predictions
 
 Interpolation = Literal["all", "11", "101"]

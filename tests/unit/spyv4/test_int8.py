@@ -10,7 +10,7 @@ from spyv4.errors import RuntimeUnavailableError
 from spyv4.runtime import int8
 from spyv4.runtime.int8 import Int8Conv2d, has_fast_int8
 from spyv4.runtime.torch_runtime import TorchRuntime
-from tests.helpers.tiny_model import tiny_model
+from tests.helpers.tiny_model import firing_rates, tiny_model
 
 needs_int8 = pytest.mark.skipif(not has_fast_int8(), reason="no 8-bit dot products here")
 
@@ -55,13 +55,7 @@ def test_network_fires_as_it_does_in_float32() -> None:
             torch.device("cpu"),
             precision=precision,  # type: ignore[arg-type]
         )
-        state = runtime.initial_state(2, (64, 64))
-        prepared = runtime.prepare(images)
-        for _ in range(3):
-            result = runtime.step(prepared, state, activity=True)
-            state = result.state
-        assert result.activity is not None
-        rates.append(result.activity.firing_rates.mean(0))
+        rates.append(firing_rates(runtime, images).mean(0))
     assert rates[0].min() > 0.02
     torch.testing.assert_close(rates[0], rates[1], atol=0.05, rtol=0.0)
 

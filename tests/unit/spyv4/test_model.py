@@ -8,12 +8,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from spyv4 import LAYER_NAMES, SPYv4, model_preset
 from spyv4.activity import RASTER_NEURONS, sampled_neurons, summarise
 from spyv4.bench import describe
-from spyv4.errors import ConfigError, StateShapeError
+from spyv4.errors import ConfigError
 from spyv4.layers.conv import SpikingConv2d
 from spyv4.models.readout import initial_readout, leaky_readout
-from spyv4.models.spyv4 import SPYv4State, flatten_spikes
+from spyv4.models.spyv4 import flatten_spikes
 from spyv4.types import HeadMaps
-from tests.helpers.tiny_model import tiny_config, tiny_model
+from tests.helpers.tiny_model import pictures, same, tiny_config, tiny_model
 
 PAPER_LAYERS = {
     "stem1": (32, 208, 208),
@@ -36,15 +36,6 @@ PAPER_LAYERS = {
     "lateral": (128, 26, 26),
     "p4_out": (256, 26, 26),
 }
-
-
-def pictures(batch: int = 2, size: tuple[int, int] = (64, 64), seed: int = 0) -> Tensor:
-    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
-
-
-def same(one: object, other: object) -> bool:
-    pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
 
 
 def close(one: object, other: object) -> None:
@@ -191,67 +182,6 @@ def test_size_off_the_grid_is_refused(model: SPYv4) -> None:
             model.initial_state(1, size)
     with pytest.raises(ConfigError, match="multiples of 32"):
         model.run(pictures(1, (64, 80)), 1)
-
-
-def test_state_of_other_pictures_is_refused(model: SPYv4) -> None:
-    for other in (
-        model.initial_state(3, (64, 64)),
-        model.initial_state(2, (64, 96)),
-        tiny_model(width_multiple=0.25).initial_state(2, (64, 64)),
-    ):
-        with pytest.raises(StateShapeError, match="does not fit an input current of shape"):
-            model.step(pictures(2), other)
-    deep = model.initial_state(2, (64, 64))
-    wrong = deep._replace(neck=model.initial_state(1, (64, 64)).neck)
-    with pytest.raises(StateShapeError):
-        model.step(pictures(2), wrong)
-
-
-def test_state_of_another_neuron_is_refused(model: SPYv4) -> None:
-    adaptive = tiny_model(neuron={"adaptive": True})
-    for network, other in ((model, adaptive), (adaptive, model)):
-        with pytest.raises(StateShapeError, match="LTCState"):
-            network.step(pictures(2), other.initial_state(2, (64, 64)))
-
-
-def test_state_without_the_readout_of_the_network_is_refused(model: SPYv4) -> None:
-    leaky = tiny_model(readout="leaky")
-    for network, other in ((model, leaky), (leaky, model)):
-        with pytest.raises(StateShapeError, match="read-out"):
-            network.step(pictures(2), other.initial_state(2, (64, 64)))
-
-
-def test_initial_state_is_rest(model: SPYv4) -> None:
-    leaves = tree_leaves(model.initial_state(2, (64, 64)))
-    assert len(leaves) == 19
-    assert not any(leaf.any() for leaf in leaves)
-
-
-def test_initial_state_is_random_only_with_a_generator(model: SPYv4) -> None:
-    def drawn(seed: int) -> SPYv4State:
-        return model.initial_state(2, (64, 64), generator=torch.Generator().manual_seed(seed))
-
-    assert same(drawn(1), drawn(1))
-    assert not same(drawn(1), drawn(2))
-    u = drawn(1).backbone.stem1.u
-    assert u.min() >= 0
-    assert u.max() <= 1
-    assert u.mean() == pytest.approx(0.5, abs=0.02)
-    adaptive = tiny_model(neuron={"adaptive": True})
-    state = adaptive.initial_state(1, (64, 64), generator=torch.Generator().manual_seed(0))
-    assert not state.backbone.stem1.b.any()  # type: ignore[union-attr]
-
-
-def test_state_is_never_in_the_module(model: SPYv4) -> None:
-    names = set(model.state_dict())
-    model.run(pictures(), 2)
-    assert set(model.state_dict()) == names
-    assert not any(name.split(".")[-1] in {"u", "b", "spikes"} for name in names)
-    allowed = {"running_mean", "running_var", "num_batches_tracked"}
-    assert {name.split(".")[-1] for name, _ in model.named_buffers()} == allowed
-    for module in model.modules():
-        tensors = [v for v in vars(module).values() if isinstance(v, Tensor)]
-        assert tensors == []
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from evaluate_samples import Box, random_case, truth_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.data.voc import from_voc_pixels, to_voc_pixels
 from training.evaluate.coco import coco_metrics
-from training.evaluate.ground_truth import from_voc_pixels, to_voc_pixels
 from training.evaluate.predictions import Predictions, predictions_of_rows
 from training.evaluate.scores import score_predictions
 from training.evaluate.voc_ap import average_precision, match_class, pairwise_iou

@@ -1,0 +1,172 @@
+"""The command `spyv4-train`: resuming, settings, and what it says of mistakes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from spyv4.checkpoint import load_model
+from spyv4.errors import CheckpointError
+from tests.integration.training_runs import TINY, command, draw_pictures
+from training.checkpoints import LAST, WEIGHTS, load_run
+from training.cli import train_command, train_parser
+from training.resolve import resolve_config
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_pictures(tmp_path_factory.mktemp("voc"))
+
+
+def test_finished_and_half_done_runs_are_not_overwritten(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    assert train_command(command(root, run_dir)) == 0
+    before = (run_dir / LAST).read_bytes()
+    assert train_command(command(root, run_dir)) == 2
+    assert "add --resume or choose another --run" in capsys.readouterr().err
+    assert (run_dir / LAST).read_bytes() == before
+    assert train_command(command(root, run_dir, "--resume", "--epochs", "2")) == 0
+    assert load_run(run_dir)["position"] == [2, 0]
+
+
+def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = (*TINY, "fptt.alpha=0.05", "optimizer.weight_decay=0.1")
+    assert train_command(command(root, tmp_path, settings=settings)) == 0
+    bare = f"--voc-root {root} --train VOC2012:train --run {tmp_path} --workers 0 --device cpu"
+    bare += " --no-compile --no-tensorboard --no-eval --resume"
+    more = ["--epochs", "2", "--set", "optimizer.weight_decay=0.2"]
+    assert train_command([*bare.split(), *more]) == 0
+    state = load_run(tmp_path)
+    config = json.loads(state["config"])
+    assert (config["epochs"], config["batch_size"], config["fptt"]["alpha"]) == (2, 4, 0.05)
+    assert config["model"]["width_multiple"] == 0.125
+    assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.2
+    assert "optimizer.weight_decay is 0.2 instead of 0.1" in caplog.text
+    assert "fptt.alpha" not in caplog.text
+    wider = ["--set", "model.width_multiple=0.25"]
+    assert train_command([*bare.split(), *wider]) == 2
+    assert "keeps its network" in capsys.readouterr().err
+
+
+def test_command_line_goes_before_the_file_and_anchors_follow_the_size(
+    root: Path, tmp_path: Path
+) -> None:
+    text = "[model]\nimage_size = [832, 832]\n"
+    (tmp_path / "run.toml").write_text(text)
+    more = ("--config", str(tmp_path / "run.toml"))
+    assert train_command(command(root, tmp_path / "run", *more)) == 0
+    model = load_model(tmp_path / "run" / WEIGHTS).config
+    assert (model.image_size, model.reads) == ((64, 64), 1)
+    assert model.anchors[5] == (round(344 * 64 / 416, 1), round(319 * 64 / 416, 1))
+    from_file = resolve_config(train_parser().parse_args(["--voc-root", str(root), *more]))
+    assert from_file.model.anchors[5] == (688, 638)
+
+
+def test_file_of_another_encoding_is_named(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.toml").write_bytes(b"# caf\xe9\n")
+    more = ("--config", str(tmp_path / "run.toml"))
+    assert train_command(command(root, tmp_path / "run", *more)) == 2
+    assert "run.toml is not UTF-8 text" in capsys.readouterr().err
+
+
+def test_nothing_to_resume_is_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_command(command(root, tmp_path / "none", "--resume")) == 2
+    error = capsys.readouterr().err
+    assert "nothing to resume" in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"no checkpoint at all", b"PK\x03\x04 cut", b"\x80\x02K"])
+def test_damaged_checkpoint_is_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes
+) -> None:
+    (tmp_path / LAST).write_bytes(data)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_run(tmp_path)
+    assert train_command(command(root, tmp_path, "--resume")) == 2
+    assert LAST in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "message"),
+    [
+        ((), (*TINY, "fptt.alhpa=1"), "did you mean 'fptt.alpha'"),
+        ((), (*TINY, "fptt.alpha=-1"), "fptt.alpha must be at least 0"),
+        ((), (*TINY, 'precision="half"'), "precision must be one of"),
+        ((), (*TINY, "fptt"), "is not valid TOML"),
+        ((), (*TINY, "model=1"), "model must be a table"),
+        ((), (*TINY, "optimizer=1"), "optimizer must be a table"),
+        (("--epochs", "0"), TINY, "epochs must be at least 1"),
+        (("--batch-size", "99"), TINY, "do not fill one batch of 99"),
+        (("--image-size", "65", "64"), TINY, "multiples of 32"),
+        (("--train", "VOC2012:nothing"), TINY, "nothing"),
+        ((), (*TINY, "freeze_batch_norm=true"), "--init-weights"),
+        (("--config", "/nowhere.toml"), TINY, "nowhere.toml"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    settings: tuple[str, ...],
+    message: str,
+) -> None:
+    assert train_command(command(root, tmp_path / "run", *more, settings=settings)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiling_without_a_compiler_is_refused(
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    arguments = [a for a in command(root, tmp_path / "run") if a != "--no-compile"]
+    assert train_command(arguments) == 2
+    assert "add --no-compile" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu_is_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_command(command(root, tmp_path / "run", "--device", "cuda")) == 2
+    assert "no CUDA GPU" in capsys.readouterr().err
+
+
+def test_initial_weights_are_where_the_run_starts(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_command(command(root, tmp_path / "first")) == 0
+    weights = tmp_path / "first" / WEIGHTS
+    tiny = ("model.class_names=" + '["cat", "dog", "bus", "car"]', 'precision="float32"')
+    more = ("--init-weights", str(weights), "--learning-rate", "1e-9")
+    assert train_command(command(root, tmp_path / "next", *more, settings=tiny)) == 0
+    start, end = load_model(weights), load_model(tmp_path / "next" / WEIGHTS)
+    for one, other in zip(start.parameters(), end.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    assert (
+        train_command(
+            command(root, tmp_path / "bad", *more, "--model", "spyv4-nano", settings=tiny)
+        )
+        == 2
+    )
+    assert "not spyv4-nano" in capsys.readouterr().err
+    wrong = (*tiny, "model.width_multiple=0.25")
+    assert train_command(command(root, tmp_path / "bad", *more, settings=wrong)) == 2
+    assert "does not fit the configured network" in capsys.readouterr().err
