@@ -3,28 +3,33 @@
 import argparse
 import copy
 import json
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from spyv4.checkpoint import load_model
 from spyv4.commandline import build_parser, run_command
 from spyv4.config import MODEL_PRESETS, to_mapping
 from spyv4.detector import Detector
 from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
+from spyv4.weights import load_weights
 from training.checkpoints import LAST, WEIGHTS, load_run
 from training.config import RECIPES, TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.engine import Trainer
+from training.errors import OutOfMemoryError
 from training.evaluate.command import eval_command
 from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.runner import run_detector
 from training.evaluate.scores import score_predictions
 from training.report.log import RunLog
 from training.resolve import resolve_config
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["eval_command", "train_command"]
 
@@ -60,7 +65,12 @@ def train_parser() -> argparse.ArgumentParser:
         "code (%(default)s)",
     )
     add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
-    add("--init-weights", type=Path, help="start from these parameters instead of random ones")
+    add(
+        "--init-weights",
+        metavar="NAME|FILE",
+        help="start from these parameters instead of random ones: shipped weights by name, or a "
+        "file; where the classes are others, the heads start anew",
+    )
     add("--epochs", type=int)
     add("--batch-size", type=int)
     add("--reads", type=int, help="reads of every picture")
@@ -139,11 +149,18 @@ def _build_model(arguments: argparse.Namespace, config: TrainingConfig, *, resum
         if config.freeze_batch_norm:
             raise ConfigError("freeze_batch_norm needs --init-weights: statistics to keep")
         return model
-    source = load_model(arguments.init_weights)
+    source = load_weights(arguments.init_weights)
     if source.folded:
         model.fold()
+    start = source.state_dict()
+    if source.config.class_names != config.model.class_names:
+        logger.warning(
+            "the classes are not those of %s: the heads start anew", arguments.init_weights
+        )
+        fresh = model.state_dict()
+        start |= {name: fresh[name] for name in start if name.startswith("neck.head_")}
     try:
-        model.load_state_dict(source.state_dict())
+        model.load_state_dict(start)
     except RuntimeError as error:
         raise CheckpointError(
             f"{arguments.init_weights} does not fit the configured network: "
@@ -156,6 +173,17 @@ def _cache_gib() -> float:
     """Memory that decoded pictures may take where nothing is said, GiB."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return min(8.0, physical / 3)
+
+
+def _run(trainer: Trainer, log: RunLog, after_epoch: Callable[[int], None]) -> bool:
+    """`Trainer.run`, a lack of memory told in one line."""
+    try:
+        return trainer.run(log, after_epoch)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            "the GPU's memory is too small for this; use a smaller --batch-size or --image-size, "
+            f"and --resume from {trainer.run_dir}"
+        ) from error
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -203,9 +231,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
         def after_epoch(done: int) -> None:
             due = arguments.eval_every > 0 and done % arguments.eval_every == 0
-            if eval_images and (due or done == config.epochs):
+            if eval_images and due and done < config.epochs:
                 _evaluate(trainer, eval_images, log)
 
-        complete = trainer.run(log, after_epoch)
+        complete = _run(trainer, log, after_epoch)
+        if complete and eval_images:  # here, so that a run that ended before it catches up
+            _evaluate(trainer, eval_images, log)
     print(json.dumps({"complete": complete, "weights": str(run_dir / WEIGHTS)}))
     return 0

@@ -11,3 +11,9 @@ class NonFiniteLossError(SPYv4Error):
     """The loss became infinite or not a number; training cannot go on from here."""
 
     exit_code = 1
+
+
+class OutOfMemoryError(SPYv4Error):
+    """The device has too little memory for a batch."""
+
+    exit_code = 1

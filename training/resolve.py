@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spyv4.checkpoint import load_model
 from spyv4.config import ModelConfig, from_mapping, model_preset, require, to_mapping
 from spyv4.errors import CheckpointError, ConfigError
+from spyv4.weights import load_weights
 from training.config import RECIPES, TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def _differences(
 def _resolve_model(arguments: argparse.Namespace, overrides: dict[str, Any]) -> dict[str, Any]:
     """The preset or the initial weights' network, changed by `overrides`."""
     if arguments.init_weights is not None:
-        base = load_model(arguments.init_weights).config
+        base = load_weights(arguments.init_weights).config
         if arguments.model is not None and arguments.model != base.name:
             raise CheckpointError(
                 f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"

@@ -150,7 +150,7 @@ def test_missing_gpu_is_said(
 
 
 def test_initial_weights_are_where_the_run_starts(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert train_command(command(root, tmp_path / "first")) == 0
     weights = tmp_path / "first" / WEIGHTS
@@ -167,6 +167,14 @@ def test_initial_weights_are_where_the_run_starts(
         == 2
     )
     assert "not spyv4-nano" in capsys.readouterr().err
+    others = (*tiny, 'model.class_names=["dog", "cat", "bus", "car", "boat"]')
+    assert train_command(command(root, tmp_path / "own", *more, settings=others)) == 0
+    assert "the heads start anew" in caplog.text
+    own = load_model(tmp_path / "own" / WEIGHTS)
+    assert own.config.class_names[0] == "dog"
+    torch.testing.assert_close(
+        own.backbone.csp3.d.conv.weight, start.backbone.csp3.d.conv.weight, rtol=0, atol=1e-6
+    )
     wrong = (*tiny, "model.width_multiple=0.25")
     assert train_command(command(root, tmp_path / "bad", *more, settings=wrong)) == 2
     assert "does not fit the configured network" in capsys.readouterr().err

@@ -186,10 +186,18 @@ class TrainingLoader:
             # Else it would draw from torch's global generator, and change what follows.
             generator=torch.Generator(),
         )
-        for batch in loader:
-            if isinstance(batch, DatasetError):
-                raise batch
-            yield batch
+        try:
+            for batch in loader:
+                if isinstance(batch, DatasetError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise DatasetError(
+                "a process that prepares pictures was killed, perhaps for lack of shared memory "
+                "(/dev/shm); use --workers 0"
+            ) from error
 
 
 class _EpochSteps(Dataset[Batch | DatasetError]):

@@ -1,3 +1,4 @@
+import multiprocessing
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -178,6 +179,15 @@ def test_damage_found_while_decoding_is_one_line(tmp_path: Path, workers: int) -
         loader = make(damaged, workers=workers, cache_gib=cache_gib)
         with pytest.raises(DatasetError, match=r"^damaged .*000003\.jpg[^\n]*--skip-bad[^\n]*$"):
             list(loader.batches(0))
+
+
+def test_a_killed_worker_is_told_in_one_line(images: list[AnnotatedImage]) -> None:
+    batches = make(images, workers=1, batch_size=1).batches(0)
+    next(batches)
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    with pytest.raises(DatasetError, match="--workers 0"):
+        list(batches)
 
 
 @pytest.mark.parametrize(
