@@ -10,8 +10,16 @@ from detector_app.settings import Settings
 from tests.browser.test_page import CHROMIUM
 from tests.unit.detector_app.serving import serving
 
-FOUND = """() => stage.result && stage.result.read === stage.result.reads
-  && stage.result.detections.length > 0 && history_.columns.length > 200"""
+# True at the last read of a frame with a box, from which on the page stands still.
+FOUND = """() => {
+  const found = stage.result && stage.result.read === stage.result.reads
+    && stage.result.detections.length > 0 && history_.columns.length > 200;
+  if (found) {
+    socket.onmessage = null;
+    stage.show = (bitmap) => bitmap.close();
+  }
+  return found;
+}"""
 
 
 def main() -> None:
