@@ -44,7 +44,8 @@ def summarise(spikes: SpikesByLayer) -> Activity:
 def _indices(layer: int, spikes: Tensor) -> tuple[Any, Any, Any]:
     """Where the sampled neurons are in the spikes of a layer."""
     if torch.compiler.is_compiling():  # lists are constants to the compiler
-        return sampled_neurons(layer, *spikes.shape[1:])
+        channel, row, column = sampled_neurons(layer, *spikes.shape[1:])
+        return channel, row, column
     return _index_tensors(layer, tuple(spikes.shape[1:]), spikes.device)
 
 

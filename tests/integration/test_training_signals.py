@@ -63,7 +63,7 @@ def as_toml(config: TrainingConfig) -> str:
         f'precision = "{config.precision}"\nseed = {config.seed}\n'
         f'[model]\nname = "{model.name}"\nwidth_multiple = {model.width_multiple}\n'
         f"class_names = {list(model.class_names)}\nimage_size = {list(model.image_size)}\n"
-        f"reads = {model.reads}\n"
+        f"reads = {model.reads}\nanchors = {[list(anchor) for anchor in model.anchors]}\n"
     )
 
 
@@ -108,14 +108,14 @@ def test_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     run = trainer(root, tmp_path / "run", recipe())
     train(run, stop_after=1)
     before = (tmp_path / "run" / LAST).read_bytes()
-    plain = run.loss.__call__
+    plain = run.loss.assign
 
     def twice(*arguments: object) -> object:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         return plain(*arguments)  # type: ignore[arg-type]
 
-    run.loss = twice  # type: ignore[assignment]
+    run.loss.assign = twice  # type: ignore[assignment, method-assign]
     with pytest.raises(KeyboardInterrupt):
         train(run)
     assert (tmp_path / "run" / LAST).read_bytes() == before

@@ -78,7 +78,7 @@ class FPTT:
         torch._foreach_lerp_(self.running_mean, self.parameters, beta)
         torch._foreach_sub_(self.running_mean, self.multiplier, alpha=beta / alpha)
 
-    def _regularised(self) -> Iterator[tuple[nn.Parameter, Tensor, Tensor]]:
+    def _regularised(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         if not self.running_mean:
             return iter(())
         return zip(self.parameters, self.running_mean, self.multiplier, strict=True)
