@@ -1,5 +1,7 @@
 """The shipped weights on real photographs."""
 
+from pathlib import Path
+
 import pytest
 
 from detector_app.demo import PHOTOGRAPHS, SHOT_FRAMES, DemoSource
@@ -8,6 +10,7 @@ from spyv4.checkpoint import file_sha256
 from spyv4.weights import find_weights, load_weights
 
 SCORE = 0.3
+DOG = Path(__file__).parents[3] / "shared" / "data" / "photos" / "dog.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +40,9 @@ def test_demo_objects_are_found_in_most_frames_that_show_them_whole(
         finds(detector.detect(source.frame(i), 4, score_threshold=SCORE), name) for i in whole
     )
     assert found >= len(whole) / 2, f"found in {found} of {len(whole)} frames"
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DOG.is_file(), reason="needs the photographs of ../shared/data")
+def test_dog_of_the_photograph_is_found(detector: Detector) -> None:
+    assert finds(detector.detect(DOG, 4, score_threshold=SCORE), "dog")
