@@ -217,7 +217,7 @@ def test_the_description_of_the_api(chromium, url):
         lambda r: problems.append(r.url) if not r.url.startswith((url, "data:")) else None,
     )
     page.goto(url + "/docs")
-    page.wait_for_selector("text=/detect")
+    page.wait_for_selector("#operations >> text=/detect")
     assert "score_threshold" in page.inner_text("#operations")
     page.close()
     assert problems == []
