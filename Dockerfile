@@ -35,7 +35,7 @@ RUN python3 -m venv .venv \
     && .venv/bin/python -m pip install --no-cache-dir --constraint requirements.lock \
         ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --editable .
 
-ENV SPYV4_HOST=0.0.0.0 SPYV4_PORT=8000
+ENV OMP_WAIT_POLICY=PASSIVE SPYV4_HOST=0.0.0.0 SPYV4_PORT=8000
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD [".venv/bin/python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['SPYV4_PORT'] + '/api/health', timeout=4)"]

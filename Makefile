@@ -4,6 +4,9 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 
+# Threads that spin while they wait make everything many times slower beside one busy process.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: demo test lint format setup clean
 
 demo: setup

@@ -7,6 +7,7 @@ result = Detector.load().detect("dog.jpg", reads=4)
 ```
 """
 
+import spyv4.threads  # noqa: F401 - first: it settles how torch's threads wait
 from spyv4.config import VOC_CLASSES, ModelConfig, NeuronConfig, model_preset
 from spyv4.detector import Detector
 from spyv4.errors import SPYv4Error

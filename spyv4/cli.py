@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from spyv4.bench import describe, time_runtimes
-from spyv4.commandline import build_parser, run_command
+from spyv4.commandline import build_parser, positive, run_command
 from spyv4.config import MODEL_PRESETS, check_image_size, check_reads, model_preset
 from spyv4.errors import ArgumentError
 from spyv4.models.spyv4 import SPYv4
@@ -62,9 +62,14 @@ def bench_command(argv: list[str] | None = None) -> int:
     add("--weights", help="name or file, instead of --model (the shipped default)")
     _add_image_size(parser)
     add("--describe", action="store_true", help="parameters, neurons, GFLOP a read; no timing")
-    add("--batch-size", type=int, default=1)
+    add("--batch-size", type=positive, default=1)
     add("--reads", type=int, default=4, help="reads a round (%(default)s)")
-    add("--rounds", type=int, default=15, help="measured rounds, the median counts (%(default)s)")
+    add(
+        "--rounds",
+        type=positive,
+        default=15,
+        help="measured rounds, the median counts (%(default)s)",
+    )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--no-onnx", action="store_true", help="leave ONNX Runtime out")
     add("--no-compiled", action="store_true", help="leave torch.compile out")
@@ -76,9 +81,6 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.weights is not None:
         raise ArgumentError("give --model or --weights, not both")
     check_reads(arguments.reads)
-    for name in ("batch_size", "rounds"):
-        if getattr(arguments, name) < 1:
-            raise ArgumentError(f"--{name.replace('_', '-')} must be at least 1")
 
     def build() -> SPYv4:
         if arguments.model is not None:

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Callable
 
 from spyv4.errors import SPYv4Error
+from spyv4.threads import use_threads
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE = 0, 1, 2
+SCORE_THRESHOLD_NAMES = ("--score-threshold", "--score", "--conf")
+"""Detectors elsewhere have each of them."""
 _WRONG_PATH = (
     FileExistsError,
     FileNotFoundError,
@@ -18,13 +21,16 @@ _WRONG_PATH = (
 
 
 def build_parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
-    """A parser with the conventions of all commands: an example in the help, and `--debug`."""
+    """A parser with the conventions of all commands: an example, `--threads` and `--debug`."""
     parser = argparse.ArgumentParser(
         prog=command,
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads to compute with (one a core)"
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     return parser
@@ -46,6 +52,7 @@ def run_command(
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     for package in ("spyv4", "training", "detector_app"):
         logging.getLogger(package).setLevel(logging.DEBUG if arguments.debug else logging.INFO)
+    use_threads(arguments.threads)
     try:
         return action(arguments) or EXIT_OK
     except KeyboardInterrupt:
@@ -57,3 +64,32 @@ def run_command(
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         users = isinstance(error, (SPYv4Error, *_WRONG_PATH))
         return int(getattr(error, "exit_code", EXIT_USAGE if users else EXIT_FAILURE))
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an argument's type."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, as an argument's type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
+    return value
+
+
+def add_score_threshold(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """`--score-threshold` under its three names."""
+    parser.add_argument(
+        *SCORE_THRESHOLD_NAMES,
+        dest="score_threshold",
+        type=share,
+        metavar="S",
+        help="least score of a box, 0..1 (that of the weights, chosen where they were evaluated)",
+    )

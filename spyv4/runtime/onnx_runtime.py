@@ -62,6 +62,7 @@ class OnnxRuntime:
     def __init__(self, path: Path, providers: list[str]) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = torch.get_num_threads()
         # Threads that spin between reads would take the processor from everything else.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

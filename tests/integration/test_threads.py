@@ -1,0 +1,91 @@
+"""Threads that do not spin: every command, and a detector beside a busy process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+BESIDE = """
+import multiprocessing, statistics, time
+from spyv4 import Detector
+
+def spin():
+    while True:
+        pass
+
+if __name__ == "__main__":
+    detector = Detector.load(precision="float32")
+    picture = bytes(detector_picture)
+    detector.detect(picture, 2)
+
+    def median_s():
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            detector.detect(picture, 2)
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+    alone = median_s()
+    other = multiprocessing.get_context("fork").Process(target=spin, daemon=True)
+    other.start()
+    beside = median_s()
+    other.kill()
+    print(beside / alone)
+"""
+PICTURE = """
+import cv2
+from detector_app.demo import DemoSource
+detector_picture = cv2.imencode(".jpg", DemoSource().frame(0))[1].tobytes()
+"""
+
+
+def run(code: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["training.entry:train_command", "detector_app.cli:serve_command", "spyv4.cli:bench_command"],
+)
+def test_commands_tell_openmp_to_wait_passively(entry):
+    module, function = entry.split(":")
+    code = (
+        f"import sys; sys.argv = ['command', '--help']; from {module} import {function} as c; c()"
+    )
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in run(code, OMP_DISPLAY_ENV="TRUE").stderr
+
+
+def test_a_policy_that_the_user_chose_is_kept():
+    done = run("import spyv4", OMP_DISPLAY_ENV="TRUE", OMP_WAIT_POLICY="ACTIVE")
+    assert "OMP_WAIT_POLICY = 'ACTIVE'" in done.stderr
+
+
+def test_threads_of_a_command_are_those_asked_for():
+    code = (
+        "import torch; from spyv4.commandline import *; "
+        "parser = build_parser('command', '', ''); "
+        "run_command(parser, lambda _: print(torch.get_num_threads()), ['--threads', '{}'])"
+    )
+    for threads in ("1", "3"):
+        assert run(code.format(threads)).stdout.strip() == threads
+    refused = run(code.format("0"))
+    assert "--threads" in refused.stderr
+    assert "at least 1" in refused.stderr
+
+
+@pytest.mark.slow
+def test_one_busy_process_beside_it_does_not_make_a_detector_many_times_slower():
+    done = run(PICTURE + BESIDE)
+    assert done.returncode == 0, done.stderr
+    # A fair share of two cores is 2; threads that spin make it 20 to 50.
+    assert float(done.stdout) < 8
