@@ -14,7 +14,8 @@ from spyv4.errors import RuntimeUnavailableError
 from spyv4.models.spyv4 import LAYER_NAMES, SPYv4, flatten_spikes
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.int8 import has_fast_int8
-from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, has_fast_bfloat16
+from spyv4.runtime.precision import has_bfloat16
+from spyv4.runtime.torch_runtime import TorchRuntime, can_compile
 
 REFERENCE = "plain eager float32"
 
@@ -127,7 +128,7 @@ def _runtimes(
     if with_compiled and device.type == "cpu" and not can_compile():
         raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); use --no-compiled")
     runtimes: list[Runtime] = [TorchRuntime(model(), device, precision="float32")]
-    if has_fast_bfloat16(device):
+    if has_bfloat16(device):
         runtimes.append(TorchRuntime(model(), device, precision="bfloat16"))
     with_int8 = device.type == "cpu" and has_fast_int8()
     if with_int8:

@@ -1,4 +1,4 @@
-"""PyTorch: batch norm folded, channels last, bfloat16 where the processor has it."""
+"""PyTorch: batch norm folded, channels last, bfloat16 where it is faster."""
 
 import shutil
 from typing import Literal, get_args
@@ -12,17 +12,10 @@ from spyv4.errors import ArgumentError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.int8 import quantise
+from spyv4.runtime.precision import faster_precision
 from spyv4.types import HeadMaps
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the processor or GPU multiplies bfloat16 natively."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features = torch.cpu.get_capabilities()
-    return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16"))
 
 
 def pick_device(device: str) -> torch.device:
@@ -48,8 +41,8 @@ class TorchRuntime:
     Args:
         model: is folded, converted and owned by the runtime from here on.
         device: where to run.
-        precision: of weights, potentials and activations; `auto` takes bfloat16 where the
-            hardware multiplies it natively; `int8` convolves in 8 bits (see `int8`) and keeps
+        precision: of weights, potentials and activations; `auto` takes bfloat16 where a few
+            reads show that it is faster here; `int8` convolves in 8 bits (see `int8`) and keeps
             potentials as `auto` does.
         compile_step: compile the step with `torch.compile`; needs a C++ compiler on the CPU and
             takes about a minute at the first read of every batch size.
@@ -75,16 +68,14 @@ class TorchRuntime:
             raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); install one")
         if precision == "int8" and device.type != "cpu":
             raise RuntimeUnavailableError("8-bit convolutions run on the CPU; use --device cpu")
-        fast = precision == "bfloat16" or (precision != "float32" and has_fast_bfloat16(device))
         self.device = device
-        self.dtype = torch.bfloat16 if fast else torch.float32
         self.quantised = precision == "int8"
-        self.model: SPYv4 = (
-            model.fold()
-            .requires_grad_(False)
-            .to(device, self.dtype)
-            .to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        folded: SPYv4 = (
+            model.fold().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         )
+        named = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        self.dtype = named.get(precision) or faster_precision(folded, device)
+        self.model = folded.to(self.dtype)
         if self.quantised:
             quantise(self.model, self.dtype)
         self.compiled = compile_step
