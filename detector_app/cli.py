@@ -16,14 +16,21 @@ import uvicorn
 from detector_app.annotate import draw_boxes
 from detector_app.exchange import ReadOptions
 from detector_app.pipeline import Pipeline
-from detector_app.schemas import check_parameters
 from detector_app.server import create_app, load_detector
 from detector_app.settings import Settings, load_settings
 from detector_app.sources import IMAGE_SUFFIXES
 from detector_app.window import has_gui, watch
-from spyv4.commandline import EXIT_OK, EXIT_USAGE, build_parser, run_command
+from spyv4.commandline import (
+    EXIT_OK,
+    EXIT_USAGE,
+    add_score_threshold,
+    build_parser,
+    run_command,
+    share,
+)
 from spyv4.detector import RuntimeName
 from spyv4.errors import ArgumentError, ImageError
+from spyv4.look import Options
 from spyv4.preprocess import read_image
 from spyv4.runtime.torch_runtime import Precision
 
@@ -39,6 +46,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--compile", action="store_true", default=None, help="compile the network first (torch)"
     )
     parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
+    add_score_threshold(parser)
 
 
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -66,20 +74,25 @@ def detect_command(argv: list[str] | None = None) -> int:
         "--output", type=Path, metavar="DIR", help="folder for annotated copies (default: detected)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all boxes to FILE")
-    parser.add_argument("--score-threshold", type=float, default=0.5, metavar="S", help="0..1")
-    parser.add_argument("--iou-threshold", type=float, default=0.3, metavar="I", help="0..1")
+    parser.add_argument(
+        "--iou-threshold",
+        type=share,
+        default=Options.iou_threshold,
+        metavar="I",
+        help="boxes of a class that overlap more are one, 0..1 (%(default)s)",
+    )
     _add_model_options(parser)
     return run_command(parser, _detect, argv)
 
 
 def _detect(arguments: argparse.Namespace) -> int:
-    check_parameters(vars(arguments))
     pictures, problems = _pictures(arguments.paths)
     output = arguments.output or Path("detected")
     targets = _targets(pictures, output)
     if arguments.json is not None and arguments.json.resolve() in {p.resolve() for p in pictures}:
         raise ArgumentError(f"--json {arguments.json} would overwrite a picture; name another file")
-    detector = load_detector(_settings(arguments))
+    settings = _settings(arguments)
+    detector = load_detector(settings)
     output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     for picture, target in zip(pictures, targets, strict=True):
@@ -90,8 +103,8 @@ def _detect(arguments: argparse.Namespace) -> int:
             continue
         result = detector.detect(
             image,
-            reads=arguments.reads or detector.config.reads,
-            score_threshold=arguments.score_threshold,
+            reads=settings.reads,
+            score_threshold=settings.score_threshold,
             iou_threshold=arguments.iou_threshold,
         )
         found[str(picture)] = result.to_list()
@@ -199,7 +212,8 @@ def _webcam(arguments: argparse.Namespace) -> int:
     if source is None:
         raise ArgumentError("there is nothing to watch; name a --source other than none")
     detector = load_detector(settings)
-    pipeline = Pipeline(detector, source, ReadOptions(settings.reads or detector.config.reads))
+    options = ReadOptions.of(detector.config, settings.reads, settings.score_threshold)
+    pipeline = Pipeline(detector, source, options)
     try:
         watch(pipeline)
     finally:

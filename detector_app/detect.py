@@ -6,6 +6,7 @@ import time
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 
+from detector_app.exchange import ReadOptions
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import (
     DetectResponse,
@@ -56,7 +57,9 @@ def add_detect(app: FastAPI) -> None:
     async def detect(
         request: Request,
         reads: int | None = Query(None, description=f"looks at the picture, 1..{MAX_READS}"),
-        score_threshold: float | None = Query(None, description="lowest score, 0..1"),
+        score_threshold: float | None = Query(
+            None, description="least score, 0..1; that of the weights otherwise"
+        ),
         iou_threshold: float | None = Query(None, description="overlap that merges boxes, 0..1"),
         per_read: bool | None = Query(None, description="also the boxes after every read"),
     ) -> JSONResponse:
@@ -73,15 +76,17 @@ def add_detect(app: FastAPI) -> None:
             "iou_threshold": iou_threshold,
             "per_read": per_read,
         }
-        query["reads"] = pipeline.detector.config.reads if reads is None else reads
+        defaults = ReadOptions.of(
+            pipeline.detector.config, score_threshold=settings.score_threshold
+        )
         try:  # before the body is read
             pipeline.require_room()
-            check_parameters(query)
+            check_parameters(query, defaults)
         except SPYv4Error:
             await discard_body(request)
             raise
         data, fields = await read_upload(request, settings.max_body_bytes)
-        parameters = check_parameters(query | fields)
+        parameters = check_parameters(query | fields, defaults)
         async with app.state.decoding:
             image = await asyncio.to_thread(decode_upload, data, settings.max_pixels)
         partials: list[Detections] = []

@@ -165,9 +165,8 @@ class LiveConnection:
     async def _obey(self, message: Mapping[str, Any]) -> None:
         match message.get("type"):
             case "settings":
-                current = vars(self._pipeline.options)
-                values = {name: message.get(name, value) for name, value in current.items()}
-                self._pipeline.options = check_parameters(values).options
+                checked = check_parameters(message, self._pipeline.options)
+                self._pipeline.options = checked.options
             case "watch":
                 await self._watch(bool(message.get("on")))
             case "shown":

@@ -48,7 +48,7 @@ class Pipeline:
         queue_size: int = 8,
     ) -> None:
         self.detector = detector
-        self.options = options or ReadOptions(reads=detector.config.reads)
+        self.options = options or ReadOptions.of(detector.config)
         self.jobs = JobQueue(queue_size)
         self.frame_rate, self.live_latency = RateMeter(), LatencyWindow()
         self.latest: Update | None = None

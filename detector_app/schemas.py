@@ -14,9 +14,9 @@ from spyv4.errors import ArgumentError
 class DetectParameters(BaseModel):
     """How to look at a picture."""
 
-    reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 4
-    score_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
-    iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
+    reads: Annotated[int, Field(ge=1, le=MAX_READS)]
+    score_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     per_read: bool = False
 
     @property
@@ -25,8 +25,12 @@ class DetectParameters(BaseModel):
         return ReadOptions(self.reads, self.score_threshold, self.iou_threshold)
 
 
-def check_parameters(values: Mapping[str, Any]) -> DetectParameters:
+def check_parameters(values: Mapping[str, Any], defaults: ReadOptions) -> DetectParameters:
     """Checked parameters from those of `values` that have a known name and are not None.
+
+    Args:
+        values: what a client said.
+        defaults: in place of what it did not say.
 
     Raises:
         ArgumentError: a value is out of range; the message names it.
@@ -34,7 +38,7 @@ def check_parameters(values: Mapping[str, Any]) -> DetectParameters:
     known = DetectParameters.model_fields
     given = {name: values[name] for name in known if values.get(name) is not None}
     try:
-        return DetectParameters.model_validate(given)
+        return DetectParameters.model_validate(vars(defaults) | given)
     except ValidationError as error:
         raise ArgumentError(one_line(list(error.errors()))) from None
 

@@ -98,7 +98,7 @@ def create_app(settings: Settings | None = None, detector: Detector | None = Non
         loaded = detector
         if loaded is None:
             loaded = await asyncio.to_thread(load_detector, settings)
-        options = ReadOptions(reads=settings.reads or loaded.config.reads)
+        options = ReadOptions.of(loaded.config, settings.reads, settings.score_threshold)
         pipeline = Pipeline(loaded, source, options, settings.queue_size)
         app.state.pipeline = pipeline
         pipeline.start()

@@ -29,6 +29,8 @@ class Settings:
         precision: of the torch runtime; int8 is the fastest on many processors.
         compile: whether torch compiles the network first.
         reads: reads of a live frame at first, None for the model's own.
+        score_threshold: least score of a box where a client says none, 0..1; None for that of the
+            weights.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
         queue_size: how many sent pictures may wait, at least 1.
@@ -43,6 +45,7 @@ class Settings:
     precision: Precision = "auto"
     compile: bool = False
     reads: int | None = None
+    score_threshold: float | None = None
     max_body_mb: float = 32.0
     max_megapixels: float = 50.0
     queue_size: int = field(default=8)
@@ -56,6 +59,8 @@ class Settings:
             )
         if self.reads is not None:
             check_reads(self.reads)
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
+            raise ConfigError(f"score_threshold must be in 0..1, not {self.score_threshold}")
         most = {"max_megapixels": MAX_PIXELS / 1e6}
         for name in ("max_body_mb", "max_megapixels", "queue_size"):
             value, limit = getattr(self, name), most.get(name, 1e6)
@@ -112,6 +117,7 @@ _CONVERTERS: Mapping[str, Any] = {
     "precision": str,
     "compile": lambda text: bool(int(text)),
     "reads": int,
+    "score_threshold": float,
     "max_body_mb": float,
     "max_megapixels": float,
     "queue_size": int,

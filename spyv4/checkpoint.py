@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,19 @@ def load_model(path: Path, *, sha256: str | None = None) -> SPYv4:
     model = _build(config, folded)
     model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
     return model.eval()
+
+
+def store_score_threshold(path: Path, score_threshold: float) -> None:
+    """Make `score_threshold` what the weights in `path` suggest; all else in the file stays.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+        ConfigError: if the threshold is not in 0..1.
+        SaveError: if the file cannot be written; it is left as it was.
+    """
+    model = load_model(path)
+    model.config = replace(model.config, score_threshold=score_threshold)
+    save_model(model, path)
 
 
 def _build(config: ModelConfig, folded: bool) -> SPYv4:

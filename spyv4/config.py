@@ -108,6 +108,8 @@ class ModelConfig:
             over the reads so far.
         readout_rate: share of the newest read in the leaky average, in (0, 1].
         reads: how often a picture is looked at by default.
+        score_threshold: least score that is shown by default, 0..1: where F1 was highest on the
+            set that the weights were evaluated on (see `spyv4-eval --store-threshold`).
     """
 
     name: str = "spyv4"
@@ -121,6 +123,7 @@ class ModelConfig:
     readout: Literal["last", "leaky"] = "last"
     readout_rate: float = 0.3
     reads: int = 4
+    score_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         require(len(self.class_names) > 0, "class_names must name at least one class")
@@ -137,6 +140,10 @@ class ModelConfig:
         require(
             0 < self.readout_rate <= 1,
             f"readout_rate must be greater than 0 and at most 1, not {self.readout_rate}",
+        )
+        require(
+            0 <= self.score_threshold <= 1,
+            f"score_threshold must be in 0..1, not {self.score_threshold}",
         )
         require(all(w > 0 and h > 0 for w, h in self.anchors), "anchors must have positive sides")
         for name in ("anchors_p5", "anchors_p4"):

@@ -23,14 +23,14 @@ class DetectOptions(TypedDict, total=False):
     """Keyword options that all ways of detecting share.
 
     Attributes:
-        score_threshold: least score, 0..1; 0.5 when left out.
+        score_threshold: least score, 0..1; that of the weights when left out or None.
         iou_threshold: boxes of a class that overlap more are one object, 0..1; 0.3.
         max_detections: most boxes a picture; 100.
         activity: report the firing rates of all layers; off.
         raster_layers: layers whose sampled spikes to report, from `Detector.layer_names`; none.
     """
 
-    score_threshold: float
+    score_threshold: float | None
     iou_threshold: float
     max_detections: int
     activity: bool
@@ -39,9 +39,9 @@ class DetectOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Options:
-    """`DetectOptions` with its defaults, checked."""
+    """`DetectOptions` with its defaults, checked; no score threshold is that of the weights."""
 
-    score_threshold: float = 0.5
+    score_threshold: float | None = None
     iou_threshold: float = 0.3
     max_detections: int = 100
     activity: bool = False
@@ -50,7 +50,7 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold"):
             value = getattr(self, name)
-            if not 0 <= value <= 1:
+            if value is not None and not 0 <= value <= 1:
                 raise ArgumentError(f"{name} must be in 0..1, not {value}")
         if self.max_detections < 1:
             raise ArgumentError(f"max_detections must be at least 1, not {self.max_detections}")
@@ -122,12 +122,13 @@ class Look:
                 yield self._decode(result, read)
 
     def _decode(self, result: StepResult, read: int) -> list[Detections]:
-        options = self.options
+        options, config = self.options, self.runtime.config
+        threshold = options.score_threshold
         started = time.perf_counter()
         raw = decode(
             result.maps,
-            self.runtime.config,
-            score_threshold=options.score_threshold,
+            config,
+            score_threshold=config.score_threshold if threshold is None else threshold,
             iou_threshold=options.iou_threshold,
             max_detections=options.max_detections,
         )

@@ -85,17 +85,27 @@ def _suppress(
         values, keep = values.topk(candidates_kept)
         rows, labels = rows[keep], labels[keep]
     candidates = boxes_xyxy[rows].numpy()
-    kept = _nms(candidates, values.numpy(), labels.numpy(), iou_threshold)[:max_detections]
+    kept = nms(candidates, values.numpy(), labels.numpy(), iou_threshold)[:max_detections]
     return RawDetections(candidates[kept], values.numpy()[kept], labels.numpy()[kept])
 
 
-def _nms(
+def nms(
     boxes_xyxy: NDArray[np.float32],
     scores: NDArray[np.float32],
     labels: NDArray[np.int64],
     iou_threshold: float,
 ) -> NDArray[np.int64]:
-    """Indices of the boxes that survive, highest score first."""
+    """Indices of the boxes that survive suppression among those of their class.
+
+    Args:
+        boxes_xyxy: [N, 4].
+        scores: [N].
+        labels: [N].
+        iou_threshold: boxes of one class that overlap more than this are one object, 0..1.
+
+    Returns:
+        int64 [K], highest score first.
+    """
     if len(scores) == 0:
         return np.zeros(0, dtype=np.int64)
     boxes_xywh = boxes_xyxy.copy()

@@ -1,6 +1,7 @@
 """`spyv4-eval` with a detector, from pictures to files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from spyv4 import ModelConfig, SPYv4
-from spyv4.checkpoint import save_model
+from spyv4 import Detector, ModelConfig, SPYv4
+from spyv4.checkpoint import load_model, save_model
 from training.evaluate.command import eval_command
+from training.evaluate.operating_point import OperatingPoint
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "VOCdevkit"
 ANNOTATION = """<annotation><size><width>80</width><height>60</height></size><object>
@@ -71,6 +73,36 @@ def test_a_damaged_picture_stops_the_evaluation_and_is_named(weights, year, caps
     options = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--weights", weights]
     assert eval_command(options) == 2
     assert str(year / "JPEGImages" / "b.jpg") in capsys.readouterr().err
+
+
+def test_the_best_threshold_goes_into_the_weights(weights, year, tmp_path, monkeypatch):
+    """What the evaluation reports is what the detector then shows by default."""
+    written = tmp_path / "e.json"
+    options = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--weights", weights]
+    options += ["--skip-bad", "--reads", "1,4", "--json", str(written), "--store-threshold"]
+    before = load_model(Path(weights))
+    point = OperatingPoint(0.123, 0.5, 0.25)
+    monkeypatch.setattr("training.evaluate.scores.best_f1", lambda *_: point)
+    assert eval_command(options) == 0
+    after = load_model(Path(weights))
+    assert after.config == replace(before.config, score_threshold=0.123)
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], value, rtol=0, atol=0)
+    reported = json.loads(written.read_text())["by_reads"]["4"]["operating_point"]
+    assert reported["score_threshold"] == Detector.load(weights).config.score_threshold
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (["--reads", "1,2"], "4 among --reads"),  # the network's own number
+        (["--weights", "spyv4-nano"], "FILE.safetensors"),
+    ],
+)
+def test_a_threshold_that_cannot_be_stored_is_known_at_once(weights, year, changed, said, capsys):
+    options = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--weights", weights]
+    assert eval_command([*options, "--store-threshold", *changed]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.data

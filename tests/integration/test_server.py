@@ -47,6 +47,16 @@ def test_a_raw_body_and_a_form_give_what_the_detector_gives(client, detector, jp
         assert body["per_read"] is None
 
 
+def test_what_is_not_said_is_as_the_weights_or_the_server_have_it(detector, jpeg):
+    for given, expected in ((None, detector.config.score_threshold), (0.0, 0.0)):
+        app = create_app(Settings(source="none", score_threshold=given), detector)
+        with serving(app) as address:
+            found = httpx.post(f"{address}/detect", content=jpeg).json()
+        wanted = detector.detect(jpeg, detector.config.reads, score_threshold=expected)
+        assert found["reads"] == detector.config.reads
+        assert len(found["detections"]) == len(wanted)
+
+
 def test_every_read_on_request(client, jpeg):
     body = client.post("/detect", params={"per_read": True}, content=jpeg).json()
     assert [read["read"] for read in body["per_read"]] == [1, 2, 3]

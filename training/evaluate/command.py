@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from spyv4.commandline import build_parser, run_command
+from spyv4.checkpoint import store_score_threshold
+from spyv4.commandline import SCORE_THRESHOLD_NAMES, build_parser, positive, run_command, share
 from spyv4.config import MAX_READS, VOC_CLASSES
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--voc-root", type=Path, required=True, help="folder that holds VOC2007 etc.")
     data.add_argument("--eval", default="VOC2007:test", help="image sets (default: %(default)s)")
-    data.add_argument("--limit", type=_positive, help="only the first so many pictures")
+    data.add_argument("--limit", type=positive, help="only the first so many pictures")
     data.add_argument("--skip-bad", action="store_true", help="leave out damaged pictures")
     model = parser.add_argument_group("detector")
     model.add_argument(
@@ -60,22 +61,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     model.add_argument("--precision", choices=get_args(Precision), default="auto")
     model.add_argument("--compile", action="store_true", help="compile the network first (torch)")
-    model.add_argument("--batch-size", type=_positive, default=8, help="(default: %(default)s)")
+    model.add_argument("--batch-size", type=positive, default=8, help="(default: %(default)s)")
     model.add_argument(
         "--image-size",
-        type=_positive,
+        type=positive,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
         help="size that pictures are stretched to (default: that of the weights)",
     )
     model.add_argument(
-        "--score-threshold", type=_share, default=0.001, help="(default: %(default)s)"
+        *SCORE_THRESHOLD_NAMES,
+        type=share,
+        default=0.001,
+        metavar="S",
+        help="(default: %(default)s)",
     )
     model.add_argument(
-        "--iou-threshold", type=_share, default=0.5, help="of suppression (default: %(default)s)"
+        "--iou-threshold", type=share, default=0.5, help="of suppression (default: %(default)s)"
     )
     model.add_argument(
-        "--max-detections", type=_positive, default=1000, help="a picture (default: %(default)s)"
+        "--max-detections", type=positive, default=1000, help="a picture (default: %(default)s)"
     )
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument(
@@ -106,8 +111,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument(
         "--save-reads",
-        type=_positive,
+        type=positive,
         help="number of reads whose detections are saved (default: the largest)",
+    )
+    output.add_argument(
+        "--store-threshold",
+        action="store_true",
+        help="write the threshold of the best F1, at the number of reads that --weights are looked "
+        "with by default, into that file: what is shown unless a user says otherwise",
     )
 
 
@@ -124,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"--save-reads must be one of --reads {reads}, not {save_reads}")
     save_path = _prepared(arguments.save_predictions)
     json_path = _prepared(arguments.json)
+    store_path, store_reads = _store_target(arguments, reads)
     if json_path and json_path.is_dir():
         raise ArgumentError(f"--json must be a file, not the folder {json_path}")
     if arguments.predictions:
@@ -139,6 +151,11 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.flush()
     if json_path:
         write_text(json_path, json.dumps(_document(arguments, result), indent=1) + "\n")
+    if store_path:
+        point = result.by_reads[store_reads].operating_point
+        if point is None:
+            raise ArgumentError("nothing right was found, so no threshold is stored")
+        store_score_threshold(store_path, point.score_threshold)
     if save_path:
         write_predictions(save_path, result.kept, truth.image_ids, truth.class_names)
     return 0
@@ -258,6 +275,19 @@ def _prepared(given: str | Path | None) -> Path | None:
     return path
 
 
+def _store_target(arguments: argparse.Namespace, reads: Sequence[int]) -> tuple[Path | None, str]:
+    """The file that gets the best threshold, if one does, and at which number of reads."""
+    if not arguments.store_threshold:
+        return None, ""
+    path = Path(arguments.weights or "")
+    if path.suffix != ".safetensors" or arguments.predictions:
+        raise ArgumentError("--store-threshold needs --weights FILE.safetensors, and pictures")
+    usual = load_weights(path).config.reads
+    if usual not in reads:
+        raise ArgumentError(f"--store-threshold needs {usual} among --reads: {path} is used so")
+    return path, str(usual)
+
+
 def _document(arguments: argparse.Namespace, result: _Evaluation) -> dict[str, Any]:
     """Everything that was measured, and how."""
     return {
@@ -275,25 +305,7 @@ def _document(arguments: argparse.Namespace, result: _Evaluation) -> dict[str, A
 
 def _read_counts(text: str) -> tuple[int, ...]:
     """`1,2,4,8` as ascending numbers of reads."""
-    counts = sorted({_positive(part) for part in text.split(",")})
+    counts = sorted({positive(part) for part in text.split(",")})
     if counts[-1] > MAX_READS:
         raise argparse.ArgumentTypeError(f"reads must be at most {MAX_READS}, not {counts[-1]}")
     return tuple(counts)
-
-
-def _positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    """A number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
-    return value

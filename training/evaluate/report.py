@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from training.evaluate.ground_truth import GroundTruth
+from training.evaluate.operating_point import OperatingPoint
 from training.evaluate.scores import Scores
 
 MEANING = (
@@ -23,6 +24,7 @@ def to_json(scores: Scores, subset: Sequence[str] = ()) -> dict[str, Any]:
         "firing_rate": scores.firing_rate,
         "ms_per_image": scores.ms_per_image,
         "detections": scores.detections,
+        "operating_point": _point_to_json(scores.operating_point),
     }
     if subset:
         values |= {"map_subset": scores.mean_ap(subset), "subset": list(subset)}
@@ -46,11 +48,22 @@ def to_table(by_reads: Mapping[str, Scores], truth: GroundTruth, subset: Sequenc
         figures = [_percent(figure(scores)) for figure in columns.values()]
         time = "-" if scores.ms_per_image is None else f"{scores.ms_per_image:.1f}"
         summary.append([reads, *figures, time])
+    points = [["reads", "best threshold", "precision %", "recall %", "F1 %"]]
+    for reads, scores in by_reads.items():
+        point = scores.operating_point
+        shares = (None,) * 3 if point is None else (point.precision, point.recall, point.f1)
+        threshold = "-" if point is None else f"{point.score_threshold:.3f}"
+        points.append([reads, threshold, *map(_percent, shares)])
     classes = [["class", "boxes", *(f"AP % at {reads}" for reads in by_reads)]]
     for name, boxes in truth.boxes_per_class.items():
         figures = [_percent(scores.ap_per_class[name]) for scores in by_reads.values()]
         classes.append([name, str(boxes), *figures])
-    return f"{_aligned(summary)}\n\n{_aligned(classes)}"
+    return "\n\n".join(map(_aligned, (summary, points, classes)))
+
+
+def _point_to_json(point: OperatingPoint | None) -> dict[str, float] | None:
+    """The operating point with its F1."""
+    return None if point is None else point._asdict() | {"f1": point.f1}
 
 
 def _percent(share: float | None) -> str:

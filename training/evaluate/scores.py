@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from training.evaluate.coco import coco_metrics
 from training.evaluate.ground_truth import GroundTruth
+from training.evaluate.operating_point import OperatingPoint, best_f1
 from training.evaluate.predictions import Predictions
 from training.evaluate.voc_ap import average_precision, match_class
 
@@ -21,6 +22,7 @@ class Scores:
         ap_11pt_per_class: 11-point average precision by class (VOC devkit 2007).
         coco: COCO's metrics, see `coco_metrics`; empty unless asked for.
         detections: how many detections there are.
+        operating_point: see `best_f1`.
         firing_rate: see `ReadResult`; None for saved detections.
         ms_per_image: see `ReadResult`; None for saved detections.
     """
@@ -29,6 +31,7 @@ class Scores:
     ap_11pt_per_class: Mapping[str, float | None]
     coco: Mapping[str, float | None]
     detections: int
+    operating_point: OperatingPoint | None
     firing_rate: float | None = None
     ms_per_image: float | None = None
 
@@ -68,7 +71,7 @@ def score_predictions(
     all_point: dict[str, float | None] = {}
     eleven_point: dict[str, float | None] = {}
     for label, (name, boxes) in enumerate(truth.boxes_per_class.items()):
-        hits = match_class(predictions, truth, label)
+        hits = match_class(predictions, truth, label).true_positive
         all_point[name] = average_precision(hits, boxes, "all") if boxes else None
         eleven_point[name] = average_precision(hits, boxes, "11") if boxes else None
     return Scores(
@@ -76,6 +79,7 @@ def score_predictions(
         ap_11pt_per_class=eleven_point,
         coco=coco_metrics(predictions, truth) if coco else {},
         detections=len(predictions),
+        operating_point=best_f1(predictions, truth),
         firing_rate=firing_rate,
         ms_per_image=ms_per_image,
     )

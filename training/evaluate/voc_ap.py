@@ -1,6 +1,6 @@
 """Average precision as the Pascal VOC devkit computes it."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,21 @@ def pairwise_iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     return iou
 
 
+class Matches(NamedTuple):
+    """The detections of one class that count, by falling score.
+
+    Attributes:
+        true_positive: bool [K].
+        scores: float64 [K].
+    """
+
+    true_positive: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
 def match_class(
     predictions: Predictions, truth: GroundTruth, label: int, iou_threshold: float = 0.5
-) -> NDArray[np.bool_]:
+) -> Matches:
     """Tell true from false positives among the detections of one class.
 
     As in the devkit: detections are taken by falling score, equal scores in the order given. Each
@@ -41,7 +53,7 @@ def match_class(
         iou_threshold: least IoU with a box to have found it, greater than 0 and at most 1.
 
     Returns:
-        bool [K], by falling score: true positive? Ignored detections are not in it.
+        True positive or not; ignored detections are not in it.
     """
     chosen = np.flatnonzero(predictions.labels == label)
     chosen = chosen[np.argsort(-predictions.scores[chosen], kind="stable")]
@@ -62,7 +74,7 @@ def match_class(
     candidates = np.flatnonzero(found & ~ignored)
     _, first = np.unique(owner[candidates], return_index=True)
     true_positive[candidates[first]] = True
-    return true_positive[~ignored]
+    return Matches(true_positive[~ignored], predictions.scores[chosen][~ignored])
 
 
 def average_precision(

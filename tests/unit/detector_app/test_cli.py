@@ -63,6 +63,22 @@ def test_inputs_are_never_overwritten(pictures, capsys):
     assert "would overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["--score-threshold", "--score", "--conf"])
+def test_the_score_threshold_has_three_names(pictures, tmp_path, name):
+    def shown(*options):
+        boxes = tmp_path / "boxes.json"
+        common = [str(pictures / "a.png"), "--output", str(tmp_path), "--json", str(boxes)]
+        assert detect_command([*common, "--reads", "1", *options]) == 0
+        (found,) = json.loads(boxes.read_text()).values()
+        return [item["score"] for item in found]
+
+    everything = shown(name, "0")
+    middle = sorted(everything)[len(everything) // 2]
+    assert 0 < len(shown(name, str(middle))) < len(everything)
+    with pytest.raises(SystemExit, match="2"):
+        shown(name, "1.5")
+
+
 @pytest.mark.parametrize("reads", ["0", "10000"])
 def test_reads_out_of_range(pictures, tmp_path, reads, capsys):
     out = tmp_path / "out"
@@ -115,7 +131,7 @@ def test_a_display_that_is_not_there_is_no_gui(monkeypatch):
 
 
 def run_window(detector, source, show=lambda _image: True):
-    pipeline = Pipeline(detector, source, ReadOptions(reads=2))
+    pipeline = Pipeline(detector, source, ReadOptions(2, 0.5))
     shown = []
     try:
         watch(pipeline, lambda image: shown.append(image) or show(image))

@@ -13,10 +13,17 @@ from detector_app.exchange import Mailbox, ReadOptions
 from detector_app.health import statistics
 from detector_app.pipeline import Pipeline
 from detector_app.states import LEGAL, State
+from tests.helpers.tiny_model import tiny_config
 from tests.unit.detector_app.scripted import ScriptedSource, wait_until
 
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
 OPTIONS = ReadOptions(reads=2, score_threshold=0.0)
+
+
+def test_options_are_those_of_the_weights_but_for_what_is_given():
+    config = tiny_config(reads=3, score_threshold=0.17)
+    assert ReadOptions.of(config) == ReadOptions(3, 0.17, 0.3)
+    assert ReadOptions.of(config, 5, 0.0) == ReadOptions(5, 0.0, 0.3)
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def hold(pipeline):
         started.set()
         release.wait(10)
 
-    future = pipeline.submit(IMAGE, ReadOptions(reads=1), wait)
+    future = pipeline.submit(IMAGE, ReadOptions(1, 0.5), wait)
     assert started.wait(10)
     return future, release
 
@@ -117,7 +124,7 @@ def test_sent_pictures_are_read_as_the_detector_reads_them(pipeline, detector):
 
 def test_an_error_reaches_who_waits_and_nobody_else(pipeline):
     with pytest.raises(Exception, match="reads"):
-        pipeline.submit(IMAGE, ReadOptions(reads=0)).result(10)
+        pipeline.submit(IMAGE, ReadOptions(0, 0.5)).result(10)
     assert pipeline.submit(IMAGE, OPTIONS).result(10).reads == 2
 
 

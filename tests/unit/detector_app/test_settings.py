@@ -19,6 +19,8 @@ def test_defaults_then_environment_then_command_line():
         ("runtime", "magic"),
         ("reads", 0),
         ("reads", 10_000),
+        ("score_threshold", 1.5),
+        ("score_threshold", float("nan")),
         ("max_body_mb", 0),
         ("max_megapixels", float("nan")),
         ("queue_size", -1),

@@ -170,6 +170,17 @@ def test_options_do_what_they_say(detector: Detector) -> None:
     assert len(detector.detect(frame(), score_threshold=0.0, iou_threshold=0.0)) < 100
 
 
+def test_score_threshold_is_that_of_the_weights_unless_one_is_given() -> None:
+    lowest = Detector.from_model(tiny_model(score_threshold=0.0))
+    everything = lowest.detect(frame(), 2).scores
+    middle = float(np.median(everything))
+    chosen = Detector.from_model(tiny_model(score_threshold=middle))
+    assert 0 < len(chosen.detect(frame(), 2)) < len(everything)
+    assert chosen.detect(frame(), 2).scores.min() >= middle
+    assert len(chosen.detect(frame(), 2, score_threshold=None)) < len(everything)
+    assert len(chosen.detect(frame(), 2, score_threshold=0.0)) == len(everything)
+
+
 def test_activity_and_rasters_are_opt_in(detector: Detector) -> None:
     found = list(
         detector.reads(frame(), 3, activity=True, raster_layers=["csp2.a", "stem1"], **ANY)

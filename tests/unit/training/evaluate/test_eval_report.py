@@ -17,8 +17,9 @@ def test_the_table_has_a_line_for_every_number_of_reads_and_every_class():
     assert lines[0].split("  ")[0] == "reads"
     assert lines[1].split() == ["4", *["100.00"] * 6, "12.34", "12.3"]
     assert lines[2].split() == ["16", *["100.00"] * 6, "-", "-"]
-    assert lines[5].split() == ["cat", "1", "100.00", "100.00"]
-    assert lines[6].split() == ["dog", "0", "-", "-"]
+    assert lines[5].split() == ["4", "0.500", *["100.00"] * 3]
+    assert lines[9].split() == ["cat", "1", "100.00", "100.00"]
+    assert lines[10].split() == ["dog", "0", "-", "-"]
     assert len({len(line) for line in lines[:3]}) == 1
 
 
@@ -32,4 +33,5 @@ def test_the_document_is_strict_json_with_shares():
         "firing_rate": 0.1,
         "ms_per_image": None,
         "detections": 1,
+        "operating_point": {"score_threshold": 0.5, "precision": 1.0, "recall": 1.0, "f1": 1.0},
     }

@@ -16,7 +16,8 @@ FAR: Box = (200, 200, 210, 210)
 
 
 def hits_of(truth_rows, rows):
-    return match_class(predictions_of_rows(rows), truth_of(truth_rows), 0).tolist()
+    matches = match_class(predictions_of_rows(rows), truth_of(truth_rows), 0)
+    return matches.true_positive.tolist()
 
 
 def test_the_first_detection_of_a_box_is_true_and_its_duplicates_false():
@@ -103,7 +104,7 @@ def test_a_class_without_boxes_has_no_average_precision_and_one_without_detectio
 def test_agrees_with_pycocotools_where_no_detection_can_find_two_boxes(seed):
     truth, predictions = random_case(seed)
     ours = [
-        average_precision(match_class(predictions, truth, label), boxes, "101")
+        average_precision(match_class(predictions, truth, label).true_positive, boxes, "101")
         for label, boxes in enumerate(truth.boxes_per_class.values())
         if boxes
     ]
