@@ -1,4 +1,4 @@
-"""SPYv4: a real-time spiking object detector, trained online with FPTT.
+"""SPYv4: a real-time spiking object detector.
 
 ```python
 from spyv4 import Detector
