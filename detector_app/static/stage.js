@@ -31,13 +31,13 @@ class Stage {
       return;
     }
     const { width, height } = this.picture;
+    this.canvas.style.setProperty("--ratio", width / height); // the style sheet makes it fit
     const shown = Math.max(1, this.canvas.clientHeight * (window.devicePixelRatio || 1));
     const zoom = Math.max(1, Math.min(3, shown / height, 2400 / width)); // crisp lines on small pictures
     const [w, h] = [Math.round(width * zoom), Math.round(height * zoom)];
     if (this.canvas.width !== w || this.canvas.height !== h) {
       this.canvas.width = w;
       this.canvas.height = h;
-      this.canvas.style.aspectRatio = `${width} / ${height}`;
     }
     context.drawImage(this.picture, 0, 0, w, h);
     const done = this.result && this.result.read === this.result.reads;

@@ -1,0 +1,104 @@
+"""How the live page looks: proportions, and narrow screens."""
+
+import cv2
+import numpy as np
+import pytest
+
+from detector_app.server import create_app
+from detector_app.settings import Settings
+from tests.unit.detector_app.lively import lively_detector
+
+pytestmark = pytest.mark.browser
+
+CLIP_SIZE = (180, 320)
+VIEWPORTS = ((1440, 900, 1), (1280, 720, 1), (390, 844, 3))
+
+# Width to height of the canvas on the screen, at the first sight of a picture of that size.
+PROPORTION = """([width, height]) => {
+  const canvas = stage.canvas;
+  const drawn = stage.picture && stage.picture.width === width && stage.picture.height === height
+    && Math.abs(canvas.width / canvas.height / (width / height) - 1) < 0.01;
+  if (!drawn) return null;
+  const shown = canvas.getBoundingClientRect();
+  const {left, right, width: across, height: down} = shown;
+  return {ratio: across / down, height: down, left, right};
+}"""
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clips") / f"a-clip-with-a-{'very-' * 12}long-name.mp4"
+    height, width = CLIP_SIZE
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (width, height))
+    assert writer.isOpened()
+    for index in range(20):
+        frame = np.full((height, width, 3), 60, np.uint8)
+        cv2.circle(frame, (20 + 10 * index, 90), 40, (200, 90, 40), -1)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def app(clip):
+    return create_app(Settings(reads=3, source=str(clip)), lively_detector())
+
+
+def shown(page, height, width):
+    return page.wait_for_function(PROPORTION, arg=[width, height]).json_value()
+
+
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+def test_pictures_keep_their_proportions(open_page, tmp_path, viewport):
+    page = open_page(*viewport)
+    assert shown(page, *CLIP_SIZE)["ratio"] == pytest.approx(16 / 9, rel=0.01)
+    for height, width in ((320, 180), (240, 320), (256, 256), (100, 400)):
+        picture = tmp_path / f"{width}x{height}.png"
+        cv2.imwrite(str(picture), np.full((height, width, 3), 90, np.uint8))
+        page.set_input_files("#file", str(picture))
+        seen = shown(page, height, width)
+        assert seen["ratio"] == pytest.approx(width / height, rel=0.01)
+        assert 0 <= seen["left"] < seen["right"] <= viewport[0]
+        assert seen["height"] < 0.9 * viewport[1]
+    page.click("#sources button:first-child")
+    assert shown(page, *CLIP_SIZE)["ratio"] == pytest.approx(16 / 9, rel=0.01)
+
+
+def test_proportions_outlast_a_resize(open_page):
+    page = open_page(390, 844)
+    for width, height in ((1440, 900), (844, 390), (1000, 400), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function("(width) => innerWidth === width", arg=width)
+        seen = shown(page, *CLIP_SIZE)
+        assert seen["ratio"] == pytest.approx(16 / 9, rel=0.01)
+        assert seen["height"] < 0.9 * height
+
+
+@pytest.mark.parametrize("viewport", [(390, 844, 3), (360, 740, 3), (320, 568, 2)])
+def test_nothing_is_wider_than_a_phone(open_page, viewport):
+    page = open_page(*viewport)
+    page.wait_for_selector("#found li")
+    assert page.evaluate("() => document.scrollingElement.scrollWidth") <= viewport[0]
+    edge = "(e) => Math.round(e.getBoundingClientRect().right)"
+    inside = page.locator(".controls").evaluate(edge)
+    assert inside < viewport[0]
+    for part in page.locator("main .card, main button, main select, main input:visible").all():
+        assert part.evaluate(edge) <= inside
+
+
+def test_the_description_of_the_api_fits_a_phone(open_page, url):
+    page = open_page(320, 568, 2)
+    page.goto(url + "/docs")
+    page.wait_for_selector("#operations >> text=/detect")
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert page.evaluate("() => document.scrollingElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1000, 390, 320])
+def test_no_caption_of_a_tile_is_cut_off(open_page, width):
+    page = open_page(width, 800)
+    captions = page.locator(".tile span")
+    assert captions.count() == 6
+    for caption in captions.all():
+        assert caption.evaluate("(e) => e.scrollWidth <= e.clientWidth || e.clientWidth === 0")
+        assert caption.evaluate("(e) => e.getBoundingClientRect().height < 20"), "it wraps"
