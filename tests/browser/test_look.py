@@ -1,4 +1,4 @@
-"""How the live page looks: proportions, and narrow screens."""
+"""How the live page looks: proportions, narrow screens, and what lies on top."""
 
 import cv2
 import numpy as np
@@ -23,6 +23,33 @@ PROPORTION = """([width, height]) => {
   const {left, right, width: across, height: down} = shown;
   return {ratio: across / down, height: down, left, right};
 }"""
+
+# Draws `found` onto a grey picture; hands back the pixels of the label and of the left edge of a
+# box whose corner is (100, 100).
+DRAW = """async ({found, ghosts, read}) => {
+  socket.onmessage = null;
+  const grey = new OffscreenCanvas(400, 300);
+  const context = grey.getContext("2d");
+  context.fillStyle = "#555";
+  context.fillRect(0, 0, 400, 300);
+  const picture = await createImageBitmap(grey);
+  const result = (detections, read) => ({width: 400, height: 300, read, reads: 4, detections});
+  stage.show(picture);
+  stage.settled = ghosts.length ? result(ghosts, 4) : null;
+  stage.result = result(found, read);
+  stage.draw();
+  const zoom = stage.canvas.width / 400;
+  const unit = stage.canvas.height / stage.canvas.clientHeight;
+  const pixels = (...place) =>
+    [...stage.canvas.getContext("2d").getImageData(...place.map(Math.round)).data];
+  return {
+    label: pixels(100 * zoom + 4 * unit, 100 * zoom - 16 * unit, 40 * unit, 12 * unit),
+    edge: pixels(100 * zoom, 150 * zoom, 1, 50 * zoom),
+  };
+}"""
+CAT = {"class": "cat", "class_id": 7, "score": 0.9, "box": [100, 100, 300, 250]}
+DOG = {"class": "diningtable", "class_id": 10, "score": 0.4, "box": [100, 100, 300, 250]}
+COW = {"class": "cow", "class_id": 9, "score": 0.3, "box": [90, 95, 350, 280]}
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +129,18 @@ def test_no_caption_of_a_tile_is_cut_off(open_page, width):
     for caption in captions.all():
         assert caption.evaluate("(e) => e.scrollWidth <= e.clientWidth || e.clientWidth === 0")
         assert caption.evaluate("(e) => e.getBoundingClientRect().height < 20"), "it wraps"
+
+
+@pytest.mark.parametrize("read", [1, 4])
+def test_the_highest_score_is_on_top(page, read):
+    page.wait_for_selector("#found li")
+
+    def draw(*found, ghosts=()):
+        arguments = {"found": list(found), "ghosts": list(ghosts), "read": read}
+        return {part: np.array(v) for part, v in page.evaluate(DRAW, arguments).items()}
+
+    bare, alone, crowd = draw(), draw(CAT), draw(CAT, DOG, COW, ghosts=[DOG, COW])
+    assert np.abs(alone["label"] - bare["label"]).max() > 50
+    np.testing.assert_allclose(crowd["label"], alone["label"], atol=2)
+    if read == 4:  # until then lines are translucent
+        np.testing.assert_allclose(crowd["edge"], alone["edge"], atol=2)
