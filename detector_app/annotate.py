@@ -32,14 +32,15 @@ def colour_hex(label: int) -> str:
 
 
 def draw_boxes(image_bgr: Image, detections: Detections) -> Image:
-    """A copy of the picture with a box and label for everything found."""
+    """A copy of the picture with a box and label for everything found, the highest score on top."""
     canvas = image_bgr.copy()
     height, width = canvas.shape[:2]
     line = max(1, round(min(height, width) / 240))
     size = max(0.4, min(height, width) / 900)
-    for box, label, name, score in zip(
+    found = zip(
         detections.boxes_xyxy, detections.labels, detections.names, detections.scores, strict=True
-    ):
+    )
+    for box, label, name, score in reversed(list(found)):
         colour = class_colour(int(label))[::-1]
         left, top, right, bottom = (round(float(value)) for value in box)
         cv2.rectangle(canvas, (left, top), (right, bottom), colour, line)

@@ -219,22 +219,22 @@ function applySettings(settings) {
   for (const [id, name] of Object.entries(SLIDERS)) {
     if (id === "reads" && settings.reads > Number($(id).max)) $(id).max = settings.reads;
     $(id).value = settings[name];
-    label(id);
+    label(id, settings[name]);
   }
 }
 
-function label(id) {
-  const value = Number($(id).value);
+function label(id, value) {
   $(`${id}-value`).textContent = id === "reads" ? value : value.toFixed(2);
 }
 
 let changing = 0; // a slider was moved a moment ago: its value is newer than the server's
-for (const id of Object.keys(SLIDERS))
+for (const [id, name] of Object.entries(SLIDERS))
   $(id).addEventListener("input", () => {
-    label(id);
+    const value = Number($(id).value);
+    label(id, value);
     clearTimeout(changing);
     changing = setTimeout(() => (changing = 0), 800);
-    send({ type: "settings", ...Object.fromEntries(Object.entries(SLIDERS).map(([slider, name]) => [name, Number($(slider).value)])) });
+    send({ type: "settings", [name]: value }); // alone: a slider may round what the others were set to
     if (own && own.file) own.wanted = true;
     lookAtOwn();
   });

@@ -31,13 +31,13 @@ class Stage {
       return;
     }
     const { width, height } = this.picture;
+    this.canvas.style.setProperty("--ratio", width / height); // the style sheet makes it fit
     const shown = Math.max(1, this.canvas.clientHeight * (window.devicePixelRatio || 1));
     const zoom = Math.max(1, Math.min(3, shown / height, 2400 / width)); // crisp lines on small pictures
     const [w, h] = [Math.round(width * zoom), Math.round(height * zoom)];
     if (this.canvas.width !== w || this.canvas.height !== h) {
       this.canvas.width = w;
       this.canvas.height = h;
-      this.canvas.style.aspectRatio = `${width} / ${height}`;
     }
     context.drawImage(this.picture, 0, 0, w, h);
     const done = this.result && this.result.read === this.result.reads;
@@ -48,7 +48,7 @@ class Stage {
   boxes(context, result, progress, ghost) {
     const [sx, sy] = [this.canvas.width / result.width, this.canvas.height / result.height];
     const unit = Math.max(1, this.canvas.clientHeight ? this.canvas.height / this.canvas.clientHeight : 1);
-    for (const found of [...result.detections].reverse()) {
+    for (const found of [...result.detections].reverse()) { // the highest score last: on top
       const [left, top, right, bottom] = found.box;
       const [x, y, w, h] = [left * sx, top * sy, (right - left) * sx, (bottom - top) * sy];
       const colour = this.colour(found.class_id);
@@ -83,10 +83,20 @@ class Stage {
     context.fillStyle = colour;
     context.beginPath();
     context.roundRect(left, top, width, height, 4 * unit);
+    this.bare(context); // or a label below would show through until the last read
     context.fill();
     context.fillStyle = "#0a0d13";
     context.textBaseline = "middle";
     context.fillText(text, left + 6 * unit, top + height / 2 + unit / 2);
+  }
+
+  /** The picture without boxes inside of the current path. */
+  bare(context) {
+    context.save();
+    context.clip();
+    context.globalAlpha = 1;
+    context.drawImage(this.picture, 0, 0, this.canvas.width, this.canvas.height);
+    context.restore();
   }
 
   colour(label) {

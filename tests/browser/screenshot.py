@@ -3,11 +3,9 @@
 import argparse
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
 from detector_app.server import create_app
 from detector_app.settings import Settings
-from tests.browser.test_page import CHROMIUM
+from tests.browser.chromium import launched
 from tests.unit.detector_app.serving import serving
 
 # True at the last read of a frame with a box, from which on the page stands still.
@@ -33,10 +31,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for a box")
     arguments = parser.parse_args()
     settings = Settings(weights=arguments.weights, reads=arguments.reads, source=arguments.source)
-    with serving(create_app(settings)) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with serving(create_app(settings)) as url, launched() as browser:
         page = browser.new_page(viewport={"width": arguments.width, "height": 900})
         page.goto(url + arguments.address)
         try:
@@ -44,7 +39,6 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - the picture is taken all the same
             print(f"nothing was found: {str(error).splitlines()[0]}")  # noqa: T201
         page.screenshot(path=arguments.path, full_page=True)
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -1,24 +1,12 @@
 """The live page in a real Chromium; any console error fails."""
 
-import os
-from pathlib import Path
-
 import cv2
 import pytest
 
 from detector_app.demo import DemoSource
-from detector_app.server import create_app
-from detector_app.settings import Settings
-from tests.unit.detector_app.lively import lively_detector
-from tests.unit.detector_app.serving import serving
+from tests.browser.chromium import set_slider
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 
 # Sum of a canvas's pixels, weighted by place: another picture gives another number.
 CHECKSUM = """(id) => {
@@ -35,54 +23,9 @@ LIT = """(id) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def app():
-    return create_app(Settings(reads=3), lively_detector())
-
-
-@pytest.fixture(scope="module")
-def url(app):
-    with serving(app) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    arguments = [
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-    ]
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium, url):
-    made = chromium.new_page(viewport={"width": 1440, "height": 900})
-    made.set_default_timeout(15_000)
-    problems: list[str] = []
-    made.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    made.on("pageerror", lambda error: problems.append(str(error)))
-    made.goto(url)
-    yield made
-    made.close()
-    assert problems == []
-
-
 def wait_for_change(page, canvas):
     before = page.evaluate(CHECKSUM, canvas)
     page.wait_for_function(f"([id, before]) => ({CHECKSUM})(id) !== before", arg=[canvas, before])
-
-
-def set_slider(page, name, value):
-    page.locator(f"#{name}").evaluate(
-        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }",
-        value,
-    )
 
 
 def test_video_boxes_and_both_rasters_move(page):

@@ -33,6 +33,19 @@ def test_boxes_are_drawn_onto_a_copy():
     assert tuple(int(v) for v in drawn[70, 20]) == class_colour(1)[::-1]
 
 
+def test_the_highest_score_is_on_top():
+    def drawn(*labels):
+        boxes = np.tile(np.array([20, 60, 90, 100], np.float32), (len(labels), 1))
+        scores = np.linspace(0.9, 0.5, len(labels), dtype=np.float32)
+        found = Detections(boxes, scores, np.array(labels), ("cat", "motorbike"), (120, 160), 1)
+        return draw_boxes(PICTURE, found)
+
+    best, both = drawn(0), drawn(0, 1)
+    assert (best[59, 22:40] != PICTURE[59, 22:40]).any(), "no label here"
+    np.testing.assert_array_equal(both[61:], best[61:])
+    np.testing.assert_array_equal(both[40:60, 20:50], best[40:60, 20:50])
+
+
 def test_colours_are_fixed_and_differ():
     assert colour_hex(3) == colour_hex(3)
     assert len({colour_hex(label) for label in range(80)}) == 80
