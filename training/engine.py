@@ -15,18 +15,16 @@ from torch.utils._pytree import tree_map
 from spyv4.checkpoint import save_model
 from spyv4.config import to_mapping
 from spyv4.errors import CheckpointError, ConfigError
-from spyv4.models.backbone import BackboneState
-from spyv4.models.neck_head import NeckState
-from spyv4.models.spyv4 import SPYv4, SPYv4State, flatten_spikes
-from spyv4.types import HeadMaps
+from spyv4.models.spyv4 import SPYv4
 from training.assigner import Assignment
 from training.checkpoints import WEIGHTS, StopRequest, save_run
 from training.config import TrainingConfig
-from training.criterion import DetectionLoss, LossTerms
+from training.criterion import DetectionLoss
 from training.data import Batch, TrainingLoader
-from training.errors import NonFiniteLossError
-from training.learners.fptt import FPTT
+from training.finite import check_parameters, check_terms
+from training.learners.fptt import FPTT, update_reads
 from training.optimisation import AveragedModel, build_optimizer, learning_rate
+from training.read import Read
 from training.report.log import RunLog, StepReport
 
 _READS_SEED = 7
@@ -73,12 +71,9 @@ class Trainer:
         self.learner = FPTT(model.parameters(), self.optimizer, config.fptt)
         self.average = AveragedModel(model, config.optimizer.ema_decay)
         self.position = Position(0, 0)
-        self.dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-        self.read: Callable[..., tuple[HeadMaps, SPYv4State, Tensor]] = (
-            torch.compile(self._read) if compile_step else self._read
-        )
+        dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        self.read = Read(self.model, device, dtype, compile_step=compile_step)
         self.save_every_s = save_every_s
-        self._at_rest: tuple[torch.Size, SPYv4State] | None = None
 
     def run(self, log: RunLog, after_epoch: Callable[[int], None] | None = None) -> bool:
         """Train from the present position to the end, or until asked to stop.
@@ -135,7 +130,7 @@ class Trainer:
         targets = batch.targets.to(self.device)
         reads = self._reads_of(epoch, step)
         learns = update_reads(reads, self.config.fptt.updates)
-        state = self._state_at_rest(images.shape)
+        state = self.read.at_rest(images.shape)
         sums = torch.zeros(3, device=self.device)
         assignments: list[Assignment] = []
         for read in range(reads):
@@ -146,7 +141,9 @@ class Trainer:
                 assignments = assignments or self.loss.assign(maps, targets)
                 terms = self.loss(maps, assignments)
                 values = torch.stack(terms).detach()
-                self._check_finite(values, epoch, step, read)
+                check_terms(
+                    values, f"epoch {epoch + 1}, batch {step + 1}, read {read + 1}", self.run_dir
+                )
                 terms.total.backward()  # type: ignore[no-untyped-call]
                 self.learner.update()
                 sums += values
@@ -166,60 +163,12 @@ class Trainer:
             seconds=time.perf_counter() - started,
         )
 
-    def _read(self, images: Tensor, state: SPYv4State) -> tuple[HeadMaps, SPYv4State, Tensor]:
-        """One read and the mean firing rate of the layers."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            pixels = images.to(self.dtype) / 255
-            maps, state, spikes = self.model.step_from_current(self.model.current(pixels), state)
-        with torch.no_grad():
-            rate = torch.stack([s.float().mean() for s in flatten_spikes(spikes)]).mean()
-        return maps, state, rate
-
-    def _state_at_rest(self, shape: torch.Size) -> SPYv4State:
-        """The state before the first read of images of `shape`; made once, since it is a value."""
-        if self._at_rest is None or self._at_rest[0] != shape:
-            state = self.model.initial_state(shape[0], (shape[2], shape[3]))
-            # The read-out sums in float32: its answer is what the loss sees.
-            backbone: BackboneState = tree_map(self._cast, state.backbone)
-            neck: NeckState = tree_map(self._cast, state.neck)
-            self._at_rest = shape, SPYv4State(backbone, neck, state.readout)
-        return self._at_rest[1]
-
-    def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.dtype)
-
     def _reads_of(self, epoch: int, step: int) -> int:
         """Number of reads of a batch, from (seed, epoch, step) alone."""
         if self.config.min_reads == 0:
             return self.config.reads
         rng = np.random.default_rng((self.config.seed, epoch, step, _READS_SEED))
         return int(rng.integers(self.config.min_reads, self.config.reads + 1))
-
-    def _check_finite(self, values: Tensor, epoch: int, step: int, read: int) -> None:
-        """Stop at a loss term, [3], that is NaN or infinite."""
-        if torch.isfinite(values).all():
-            return
-        named = zip(LossTerms._fields, values.tolist(), strict=True)
-        bad = [name for name, value in named if not np.isfinite(value)]
-        raise NonFiniteLossError(
-            f"the {' and '.join(bad)} loss is not finite at epoch {epoch + 1}, batch {step + 1}, "
-            f"read {read + 1}; {self._advice()}"
-        )
-
-    def _check_parameters(self) -> None:
-        """A step may break the parameters whose loss was finite still."""
-        for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise NonFiniteLossError(
-                    f"the parameters {name} are not finite before epoch "
-                    f"{self.position.epoch + 1}, batch {self.position.step + 1}; {self._advice()}"
-                )
-
-    def _advice(self) -> str:
-        return (
-            f"the last good checkpoint is kept in {self.run_dir}; resume with a lower learning "
-            f"rate or a smaller gradient clip"
-        )
 
     def _end_epoch(self, epoch: int) -> None:
         if self.config.fptt.adopt_running_mean:
@@ -248,7 +197,8 @@ class Trainer:
             NonFiniteLossError: if a parameter is NaN or infinite; nothing is written then.
             CheckpointError: if a file cannot be written; the one before it stays.
         """
-        self._check_parameters()
+        epoch, step = self.position
+        check_parameters(self.model, f"epoch {epoch + 1}, batch {step + 1}", self.run_dir)
         save_run(self.state_dict(), self.run_dir)
         with self.evaluated():
             save_model(self.model, self.run_dir / WEIGHTS)
@@ -295,10 +245,3 @@ class Trainer:
             first_line = str(error).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another run: {first_line}") from error
         self.position = Position(*state["position"])
-
-
-def update_reads(reads: int, updates: int) -> frozenset[int]:
-    """Which reads (from 0) update the parameters: all, or `updates` spread evenly (FPTT-K)."""
-    if updates == 0 or updates >= reads:
-        return frozenset(range(reads))
-    return frozenset(round((k + 1) * reads / updates) - 1 for k in range(updates))
