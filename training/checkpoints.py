@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from spyv4.checkpoint import write_atomically
+from spyv4.checkpoint import load_model, write_atomically
 from spyv4.errors import CheckpointError, SaveError
+from spyv4.models.spyv4 import SPYv4
 
 LAST = "last.pt"
 WEIGHTS = "weights.safetensors"
@@ -77,3 +78,24 @@ class StopRequest:
         finally:
             for number, handler in kept.items():
                 signal.signal(number, handler)
+
+
+def remove_partial_files(run_dir: Path) -> None:
+    """Remove what a process that was killed while it saved has left."""
+    for name in (LAST, WEIGHTS):
+        for path in run_dir.glob(f"{name}*.part"):
+            path.unlink(missing_ok=True)
+
+
+def weights_problem(model: SPYv4, path: Path) -> str:
+    """Why the weights in `path` are not those of `model`; empty if they are."""
+    try:
+        found = load_model(path).state_dict()
+    except CheckpointError as error:
+        return str(error)
+    same = all(
+        name in found and torch.equal(value.cpu(), found[name])
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    )
+    return "" if same else f"{path} holds other weights than the checkpoint"

@@ -17,7 +17,7 @@ from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.weights import load_weights
-from training.checkpoints import LAST, WEIGHTS, load_run
+from training.checkpoints import LAST, WEIGHTS, load_run, remove_partial_files
 from training.config import RECIPES, TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.engine import Trainer
@@ -186,10 +186,17 @@ def _run(trainer: Trainer, log: RunLog, after_epoch: Callable[[int], None]) -> b
         ) from error
 
 
+def _restore_weights(trainer: Trainer) -> None:
+    """A run that is complete has nothing left to do but to have its weights."""
+    if trainer.position.epoch >= trainer.config.epochs and (problem := trainer.restore_weights()):
+        logger.warning("%s; written anew from %s", problem, trainer.run_dir / LAST)
+
+
 def _train(arguments: argparse.Namespace) -> int:
     run_dir: Path = arguments.run
     if (run_dir / LAST).exists() and not arguments.resume:
         raise ConfigError(f"{run_dir} holds a run already; add --resume or choose another --run")
+    remove_partial_files(run_dir)
     saved = load_run(run_dir) if arguments.resume else None
     device = pick_device(arguments.device)
     if device.type == "cpu" and not arguments.no_compile and not can_compile():
@@ -220,6 +227,7 @@ def _train(arguments: argparse.Namespace) -> int:
     )
     if saved is not None:
         trainer.load_state_dict(saved)
+        _restore_weights(trainer)
     epoch, step = trainer.position
     with RunLog(
         run_dir,

@@ -17,7 +17,7 @@ from spyv4.config import to_mapping
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.models.spyv4 import SPYv4
 from training.assigner import Assignment
-from training.checkpoints import WEIGHTS, StopRequest, save_run
+from training.checkpoints import WEIGHTS, StopRequest, save_run, weights_problem
 from training.config import TrainingConfig
 from training.criterion import DetectionLoss
 from training.data import Batch, TrainingLoader
@@ -191,7 +191,10 @@ class Trainer:
             yield
 
     def save(self) -> None:
-        """Write the resumable checkpoint, then the weights for the detector.
+        """Write the weights for the detector, then the checkpoint that says how far they are.
+
+        In this order: a run that is killed in between goes on from the checkpoint before, and one
+        that says it is complete has its weights.
 
         Raises:
             NonFiniteLossError: if a parameter is NaN or infinite; nothing is written then.
@@ -199,9 +202,27 @@ class Trainer:
         """
         epoch, step = self.position
         check_parameters(self.model, f"epoch {epoch + 1}, batch {step + 1}", self.run_dir)
+        self._save_weights()
         save_run(self.state_dict(), self.run_dir)
+
+    def _save_weights(self) -> None:
         with self.evaluated():
             save_model(self.model, self.run_dir / WEIGHTS)
+
+    def restore_weights(self) -> str:
+        """Write the weights anew if the file is not what `save` writes at this position.
+
+        Returns:
+            What was wrong with the file; empty if nothing was.
+
+        Raises:
+            SaveError: if it cannot be written.
+        """
+        with self.evaluated():
+            problem = weights_problem(self.model, self.run_dir / WEIGHTS)
+        if problem:
+            self._save_weights()
+        return problem
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on exactly here."""
