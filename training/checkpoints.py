@@ -1,10 +1,7 @@
 """Checkpoints from which a run resumes exactly."""
 
 import pickle
-import signal
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,27 +54,11 @@ def load_run(run_dir: Path) -> dict[str, Any]:
     return state
 
 
-class StopRequest:
-    """Set by Ctrl-C or SIGTERM; the run saves and ends after the batch at hand."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    @contextmanager
-    def listening(self) -> Iterator["StopRequest"]:
-        """Within the block the two signals set the request; a second Ctrl-C ends at once."""
-
-        def ask(number: int, _frame: object) -> None:
-            if self.requested and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.requested = True
-
-        kept = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)
+def resume_advice(run_dir: Path) -> str:
+    """How to go on with the run in `run_dir`; empty if it has saved nothing yet."""
+    if not (run_dir / LAST).is_file():
+        return ""
+    return f"the checkpoint is in {run_dir}: go on with the same command and --resume"
 
 
 def remove_partial_files(run_dir: Path) -> None:

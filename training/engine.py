@@ -17,11 +17,13 @@ from spyv4.config import to_mapping
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.models.spyv4 import SPYv4
 from training.assigner import Assignment
-from training.checkpoints import WEIGHTS, StopRequest, save_run, weights_problem
+from training.checkpoints import WEIGHTS, save_run, weights_problem
 from training.config import TrainingConfig
 from training.criterion import DetectionLoss
 from training.data import Batch, TrainingLoader
+from training.errors import DataWorkerError
 from training.finite import check_parameters, check_terms
+from training.interrupts import Interrupts
 from training.learners.fptt import FPTT, update_reads
 from training.optimisation import AveragedModel, build_optimizer, learning_rate
 from training.read import Read
@@ -74,13 +76,20 @@ class Trainer:
         dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
         self.read = Read(self.model, device, dtype, compile_step=compile_step)
         self.save_every_s = save_every_s
+        self._to_compile = compile_step
 
-    def run(self, log: RunLog, after_epoch: Callable[[int], None] | None = None) -> bool:
+    def run(
+        self,
+        log: RunLog,
+        after_epoch: Callable[[int], None] | None = None,
+        stop: Interrupts | None = None,
+    ) -> bool:
         """Train from the present position to the end, or until asked to stop.
 
         Args:
             log: receives a report a batch.
             after_epoch: called with the number of epochs done after each one.
+            stop: answers Ctrl-C and SIGTERM; None for one of its own.
 
         Returns:
             Whether the run is complete.
@@ -88,29 +97,60 @@ class Trainer:
         Raises:
             NonFiniteLossError: if a loss term is NaN or infinite; the parameters of the last
                 checkpoint are untouched by it.
+            DataWorkerError: if a worker of the loader has died; what was done is saved.
         """
+        stop = stop or Interrupts()
         self.model.train()
         if self.config.freeze_batch_norm:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        saved = time.monotonic()
-        with StopRequest().listening() as stop:
-            while self.position.epoch < self.config.epochs:
-                epoch, first = self.position
-                for step, batch in enumerate(self.loader.batches(epoch, first), start=first):
-                    report = self._train_batch(batch, epoch, step)
-                    log.step(report)
-                    self.position = Position(epoch, step + 1)
-                    if stop.requested or time.monotonic() - saved > self.save_every_s:
+        first_step = self.global_step
+        with stop.batches():
+            while self.position.epoch < self.config.epochs and not stop.requested:
+                epoch = self.position.epoch
+                try:
+                    self._train_epoch(log, stop)
+                except DataWorkerError:
+                    if self.global_step > first_step:
                         self.save()
-                        saved = time.monotonic()
-                    if stop.requested:
-                        return False
-                self._end_epoch(epoch)
-                if after_epoch is not None:
-                    after_epoch(epoch + 1)
-        return True
+                    raise
+                if after_epoch is not None and self.position.epoch > epoch and not stop.requested:
+                    after_epoch(self.position.epoch)
+        return self.position.epoch >= self.config.epochs
+
+    def _train_epoch(self, log: RunLog, stop: Interrupts) -> None:
+        """The rest of the epoch at hand, or of it what comes before a request to stop."""
+        epoch, first = self.position
+        saved = time.monotonic()
+        with stop.at_once("decoding pictures"):
+            self.loader.prepare()
+        for step, batch in enumerate(self.loader.batches(epoch, first), start=first):
+            if self._to_compile:
+                report = self._compile(batch, log, stop)
+            else:
+                report = self._train_batch(batch, epoch, step)
+            log.step(report)
+            self.position = Position(epoch, step + 1)
+            if stop.requested or time.monotonic() - saved > self.save_every_s:
+                self.save()
+                saved = time.monotonic()
+            if stop.requested:
+                return
+        if self.config.fptt.adopt_running_mean:
+            self.learner.adopt_running_mean()
+        self.position = Position(epoch + 1, 0)
+        self.save()
+
+    def _compile(self, batch: Batch, log: RunLog, stop: Interrupts) -> StepReport:
+        """The first batch of this process, which compiles the step."""
+        log.say("compiling the step, about a minute")
+        started = time.perf_counter()
+        with stop.at_once("compiling the step"):
+            report = self._train_batch(batch, *self.position)
+        self._to_compile = False
+        log.say(f"compiled in {time.perf_counter() - started:.0f} s")
+        return report
 
     @property
     def global_step(self) -> int:
@@ -169,12 +209,6 @@ class Trainer:
             return self.config.reads
         rng = np.random.default_rng((self.config.seed, epoch, step, _READS_SEED))
         return int(rng.integers(self.config.min_reads, self.config.reads + 1))
-
-    def _end_epoch(self, epoch: int) -> None:
-        if self.config.fptt.adopt_running_mean:
-            self.learner.adopt_running_mean()
-        self.position = Position(epoch + 1, 0)
-        self.save()
 
     @contextmanager
     def evaluated(self) -> Iterator[None]:

@@ -1,5 +1,7 @@
 """What a run keeps when its process, or one that works for it, is killed."""
 
+import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import training.engine
 from spyv4.checkpoint import load_model, save_model
 from tests.helpers.tiny_model import tiny_config
 from tests.integration.training_runs import (
+    PICTURES,
     assert_same_training,
     command,
     draw_pictures,
@@ -21,6 +24,7 @@ from tests.integration.training_runs import (
 from training.checkpoints import LAST, WEIGHTS, load_run, weights_problem
 from training.cli import train_command
 from training.engine import Trainer
+from training.errors import DataWorkerError
 
 
 class Killed(BaseException):
@@ -106,3 +110,78 @@ def test_what_a_killed_save_left_is_removed(root: Path, tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert train_command(command(root, tmp_path)) == 0
     assert [path.name for path in tmp_path.glob("*.part")] == ["mine.part"]
+
+
+def kill_workers() -> None:
+    """Until they are dead, but not yet waited for."""
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        worker.kill()
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+
+
+def before_calls(monkeypatch: pytest.MonkeyPatch, where: object, name: str, number: int) -> None:
+    """Kill the workers just before the call with this number, from 1."""
+    plain = getattr(where, name)
+    calls: list[int] = []
+
+    def hooked(*arguments: Any, **named: Any) -> Any:
+        calls.append(len(calls) + 1)
+        if calls[-1] == number:
+            kill_workers()
+        return plain(*arguments, **named)
+
+    monkeypatch.setattr(where, name, hooked)
+
+
+MOMENTS = [
+    (Trainer, "_train_batch", 1),
+    (Trainer, "_train_batch", 5),
+    (torch.Tensor, "backward", 3),
+    (training.engine, "save_model", 2),
+    (training.engine, "save_run", 2),
+    (training.engine, "StepReport", 4),
+]
+
+
+@pytest.mark.parametrize(("where", "name", "number"), MOMENTS)
+def test_a_killed_worker_costs_nothing(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: object,
+    name: str,
+    number: int,
+) -> None:
+    config = recipe(epochs=1, batch_size=1)
+    whole = trainer(root, tmp_path / "whole", config)
+    train(whole)
+    run = trainer(root, tmp_path / "run", config, workers=1)
+    run.save_every_s = 0.0
+    with monkeypatch.context() as patch:
+        before_calls(patch, where, name, number)
+        with pytest.raises(DataWorkerError, match="--workers 0"):
+            train(run)
+    done = load_run(tmp_path / "run")["position"][1]
+    assert 1 <= done < PICTURES
+    assert done == run.position.step
+    again = trainer(root, tmp_path / "run", config)
+    again.load_state_dict(load_run(tmp_path / "run"))
+    train(again)
+    assert_same_training(whole, again)
+
+
+def test_a_killed_worker_is_told_in_one_line(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before_calls(monkeypatch, Trainer, "_train_batch", 2)
+    assert train_command(command(root, tmp_path, "--workers", "1", "--batch-size", "1")) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    line = error.splitlines()[-1]
+    assert line.startswith("spyv4-train: error: a process that prepares pictures was killed")
+    assert "use --workers 0" in line
+    assert f"the checkpoint is in {tmp_path}: go on with the same command and --resume" in line
