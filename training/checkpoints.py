@@ -1,17 +1,15 @@
 """Checkpoints from which a run resumes exactly."""
 
 import pickle
-import signal
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from spyv4.checkpoint import write_atomically
+from spyv4.checkpoint import load_model, write_atomically
 from spyv4.errors import CheckpointError, SaveError
+from spyv4.models.spyv4 import SPYv4
 
 LAST = "last.pt"
 WEIGHTS = "weights.safetensors"
@@ -56,24 +54,29 @@ def load_run(run_dir: Path) -> dict[str, Any]:
     return state
 
 
-class StopRequest:
-    """Set by Ctrl-C or SIGTERM; the run saves and ends after the batch at hand."""
+def resume_advice(run_dir: Path) -> str:
+    """How to go on with the run in `run_dir`; empty if it has saved nothing yet."""
+    if not (run_dir / LAST).is_file():
+        return ""
+    return f"the checkpoint is in {run_dir}: go on with the same command and --resume"
 
-    def __init__(self) -> None:
-        self.requested = False
 
-    @contextmanager
-    def listening(self) -> Iterator["StopRequest"]:
-        """Within the block the two signals set the request; a second Ctrl-C ends at once."""
+def remove_partial_files(run_dir: Path) -> None:
+    """Remove what a process that was killed while it saved has left."""
+    for name in (LAST, WEIGHTS):
+        for path in run_dir.glob(f"{name}*.part"):
+            path.unlink(missing_ok=True)
 
-        def ask(number: int, _frame: object) -> None:
-            if self.requested and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.requested = True
 
-        kept = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)
+def weights_problem(model: SPYv4, path: Path) -> str:
+    """Why the weights in `path` are not those of `model`; empty if they are."""
+    try:
+        found = load_model(path).state_dict()
+    except CheckpointError as error:
+        return str(error)
+    same = all(
+        name in found and torch.equal(value.cpu(), found[name])
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    )
+    return "" if same else f"{path} holds other weights than the checkpoint"

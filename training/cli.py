@@ -1,31 +1,36 @@
 """The console scripts of the training package."""
 
 import argparse
-import copy
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from spyv4.commandline import build_parser, run_command
 from spyv4.config import MODEL_PRESETS, to_mapping
-from spyv4.detector import Detector
 from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from spyv4.models.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.weights import load_weights
-from training.checkpoints import LAST, WEIGHTS, load_run
+from training.checkpoints import (
+    LAST,
+    WEIGHTS,
+    load_run,
+    remove_partial_files,
+    resume_advice,
+)
 from training.config import RECIPES, TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.engine import Trainer
-from training.errors import OutOfMemoryError
+from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
-from training.evaluate.ground_truth import ground_truth_of
-from training.evaluate.runner import run_detector
-from training.evaluate.scores import score_predictions
+from training.evaluate.during import evaluate
+from training.interrupts import Interrupts
 from training.report.log import RunLog
 from training.resolve import resolve_config
 
@@ -36,9 +41,9 @@ __all__ = ["eval_command", "train_command"]
 VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
 
 
-def train_command(argv: list[str] | None = None) -> int:
-    """`spyv4-train`."""
-    return run_command(train_parser(), _train, argv)
+def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = None) -> int:
+    """`spyv4-train`; `stop` answers Ctrl-C and SIGTERM."""
+    return run_command(train_parser(), partial(_train, stop=stop or Interrupts()), argv)
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -121,24 +126,6 @@ def _read_eval_images(
     )
 
 
-def _evaluate(trainer: Trainer, images: list[AnnotatedImage], log: RunLog) -> None:
-    """Measure the mAP of what would be saved now, at the number of reads trained for."""
-    model = trainer.config.model
-    reads = trainer.config.reads
-    with trainer.evaluated():
-        detector = Detector.from_model(
-            copy.deepcopy(trainer.model), device=trainer.device.type, precision="auto"
-        )
-    result = run_detector(detector, images, [reads])[reads]
-    scores = score_predictions(
-        result.predictions, ground_truth_of(images, model.class_names), coco=False
-    )
-    mean_ap = scores.mean_ap()
-    if mean_ap is not None:
-        log.metric("eval/map", mean_ap, trainer.global_step)
-    log.metric("eval/firing_rate", result.firing_rate, trainer.global_step)
-
-
 def _build_model(arguments: argparse.Namespace, config: TrainingConfig, *, resumed: bool) -> SPYv4:
     """A network with random parameters, or those of --init-weights; a checkpoint replaces both."""
     torch.manual_seed(config.seed)
@@ -175,30 +162,62 @@ def _cache_gib() -> float:
     return min(8.0, physical / 3)
 
 
-def _run(trainer: Trainer, log: RunLog, after_epoch: Callable[[int], None]) -> bool:
-    """`Trainer.run`, a lack of memory told in one line."""
+def _run(
+    trainer: Trainer, log: RunLog, after_epoch: Callable[[int], None], stop: Interrupts
+) -> bool:
+    """`Trainer.run`; what the machine lacks is told in one line."""
     try:
-        return trainer.run(log, after_epoch)
+        return trainer.run(log, after_epoch, stop)
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
             "the GPU's memory is too small for this; use a smaller --batch-size or --image-size, "
             f"and --resume from {trainer.run_dir}"
         ) from error
+    except DataWorkerError as error:
+        advice = resume_advice(trainer.run_dir)
+        raise DataWorkerError(f"{error}{'; ' if advice else ''}{advice}") from error
 
 
-def _train(arguments: argparse.Namespace) -> int:
+def _restore_weights(trainer: Trainer) -> None:
+    """A run that is complete has nothing left to do but to have its weights."""
+    if trainer.position.epoch >= trainer.config.epochs and (problem := trainer.restore_weights()):
+        logger.warning("%s; written anew from %s", problem, trainer.run_dir / LAST)
+
+
+def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
     run_dir: Path = arguments.run
     if (run_dir / LAST).exists() and not arguments.resume:
         raise ConfigError(f"{run_dir} holds a run already; add --resume or choose another --run")
+    stop.advice = partial(resume_advice, run_dir)
+    remove_partial_files(run_dir)
     saved = load_run(run_dir) if arguments.resume else None
     device = pick_device(arguments.device)
     if device.type == "cpu" and not arguments.no_compile and not can_compile():
         raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); add --no-compile")
     config = resolve_config(arguments, json.loads(saved["config"]) if saved is not None else None)
-    # Read now, so that a missing set shows before hours of training.
-    eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
-    images = _read_training_images(arguments, config)
-    loader = TrainingLoader(
+    with stop.at_once("reading annotations"):
+        # Read now, so that a missing set shows before hours of training.
+        eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
+        images = _read_training_images(arguments, config)
+    trainer = Trainer(
+        _build_model(arguments, config, resumed=saved is not None),
+        _build_loader(arguments, config, images),
+        config,
+        run_dir,
+        device=device,
+        compile_step=not arguments.no_compile,
+        save_every_s=arguments.save_minutes * 60,
+    )
+    if saved is not None:
+        trainer.load_state_dict(saved)
+        _restore_weights(trainer)
+    return _train_and_evaluate(arguments, trainer, len(images), eval_images, stop)
+
+
+def _build_loader(
+    arguments: argparse.Namespace, config: TrainingConfig, images: list[AnnotatedImage]
+) -> TrainingLoader:
+    return TrainingLoader(
         images,
         config.model.class_names,
         config.model.image_size,
@@ -209,33 +228,42 @@ def _train(arguments: argparse.Namespace) -> int:
         repeat_threshold=config.repeat_threshold,
         cache_gib=_cache_gib() if arguments.cache_gib is None else arguments.cache_gib,
     )
-    trainer = Trainer(
-        _build_model(arguments, config, resumed=saved is not None),
-        loader,
-        config,
-        run_dir,
-        device=device,
-        compile_step=not arguments.no_compile,
-        save_every_s=arguments.save_minutes * 60,
-    )
-    if saved is not None:
-        trainer.load_state_dict(saved)
-    epoch, step = trainer.position
+
+
+def _train_and_evaluate(
+    arguments: argparse.Namespace,
+    trainer: Trainer,
+    pictures: int,
+    eval_images: list[AnnotatedImage],
+    stop: Interrupts,
+) -> int:
+    """The rest of the run, and the line of JSON that ends it."""
+    config, steps = trainer.config, trainer.loader.steps_per_epoch
     with RunLog(
-        run_dir,
-        config.epochs * loader.steps_per_epoch,
-        epoch * loader.steps_per_epoch + step,
+        trainer.run_dir,
+        config.epochs * steps,
+        trainer.global_step,
         tensorboard=not arguments.no_tensorboard,
     ) as log:
-        log.event({"config": to_mapping(config), "pictures": len(images)})
+        stop.say = log.say
+        log.event({"config": to_mapping(config), "pictures": pictures})
 
         def after_epoch(done: int) -> None:
             due = arguments.eval_every > 0 and done % arguments.eval_every == 0
             if eval_images and due and done < config.epochs:
-                _evaluate(trainer, eval_images, log)
+                evaluate(trainer, eval_images, log, stop)
 
-        complete = _run(trainer, log, after_epoch)
+        complete = _run(trainer, log, after_epoch, stop)
+        report = {"complete": complete, "weights": str(trainer.run_dir / WEIGHTS)}
         if complete and eval_images:  # here, so that a run that ended before it catches up
-            _evaluate(trainer, eval_images, log)
-    print(json.dumps({"complete": complete, "weights": str(run_dir / WEIGHTS)}))
+            report["map"] = evaluate(trainer, eval_images, log, stop)
+    stop.say = None
+    if not complete:
+        epoch, step = trainer.position
+        print(
+            f"stopped in epoch {epoch + 1}/{config.epochs}, after {step} of its {steps} batches; "
+            f"{resume_advice(trainer.run_dir)}",
+            file=sys.stderr,
+        )
+    print(json.dumps(report))
     return 0

@@ -15,18 +15,18 @@ from torch.utils._pytree import tree_map
 from spyv4.checkpoint import save_model
 from spyv4.config import to_mapping
 from spyv4.errors import CheckpointError, ConfigError
-from spyv4.models.backbone import BackboneState
-from spyv4.models.neck_head import NeckState
-from spyv4.models.spyv4 import SPYv4, SPYv4State, flatten_spikes
-from spyv4.types import HeadMaps
+from spyv4.models.spyv4 import SPYv4
 from training.assigner import Assignment
-from training.checkpoints import WEIGHTS, StopRequest, save_run
+from training.checkpoints import WEIGHTS, save_run, weights_problem
 from training.config import TrainingConfig
-from training.criterion import DetectionLoss, LossTerms
+from training.criterion import DetectionLoss
 from training.data import Batch, TrainingLoader
-from training.errors import NonFiniteLossError
-from training.learners.fptt import FPTT
+from training.errors import DataWorkerError
+from training.finite import check_parameters, check_terms
+from training.interrupts import Interrupts
+from training.learners.fptt import FPTT, update_reads
 from training.optimisation import AveragedModel, build_optimizer, learning_rate
+from training.read import Read
 from training.report.log import RunLog, StepReport
 
 _READS_SEED = 7
@@ -73,19 +73,23 @@ class Trainer:
         self.learner = FPTT(model.parameters(), self.optimizer, config.fptt)
         self.average = AveragedModel(model, config.optimizer.ema_decay)
         self.position = Position(0, 0)
-        self.dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-        self.read: Callable[..., tuple[HeadMaps, SPYv4State, Tensor]] = (
-            torch.compile(self._read) if compile_step else self._read
-        )
+        dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        self.read = Read(self.model, device, dtype, compile_step=compile_step)
         self.save_every_s = save_every_s
-        self._at_rest: tuple[torch.Size, SPYv4State] | None = None
+        self._to_compile = compile_step
 
-    def run(self, log: RunLog, after_epoch: Callable[[int], None] | None = None) -> bool:
+    def run(
+        self,
+        log: RunLog,
+        after_epoch: Callable[[int], None] | None = None,
+        stop: Interrupts | None = None,
+    ) -> bool:
         """Train from the present position to the end, or until asked to stop.
 
         Args:
             log: receives a report a batch.
             after_epoch: called with the number of epochs done after each one.
+            stop: answers Ctrl-C and SIGTERM; None for one of its own.
 
         Returns:
             Whether the run is complete.
@@ -93,29 +97,60 @@ class Trainer:
         Raises:
             NonFiniteLossError: if a loss term is NaN or infinite; the parameters of the last
                 checkpoint are untouched by it.
+            DataWorkerError: if a worker of the loader has died; what was done is saved.
         """
+        stop = stop or Interrupts()
         self.model.train()
         if self.config.freeze_batch_norm:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        saved = time.monotonic()
-        with StopRequest().listening() as stop:
-            while self.position.epoch < self.config.epochs:
-                epoch, first = self.position
-                for step, batch in enumerate(self.loader.batches(epoch, first), start=first):
-                    report = self._train_batch(batch, epoch, step)
-                    log.step(report)
-                    self.position = Position(epoch, step + 1)
-                    if stop.requested or time.monotonic() - saved > self.save_every_s:
+        first_step = self.global_step
+        with stop.batches():
+            while self.position.epoch < self.config.epochs and not stop.requested:
+                epoch = self.position.epoch
+                try:
+                    self._train_epoch(log, stop)
+                except DataWorkerError:
+                    if self.global_step > first_step:
                         self.save()
-                        saved = time.monotonic()
-                    if stop.requested:
-                        return False
-                self._end_epoch(epoch)
-                if after_epoch is not None:
-                    after_epoch(epoch + 1)
-        return True
+                    raise
+                if after_epoch is not None and self.position.epoch > epoch and not stop.requested:
+                    after_epoch(self.position.epoch)
+        return self.position.epoch >= self.config.epochs
+
+    def _train_epoch(self, log: RunLog, stop: Interrupts) -> None:
+        """The rest of the epoch at hand, or of it what comes before a request to stop."""
+        epoch, first = self.position
+        saved = time.monotonic()
+        with stop.at_once("decoding pictures"):
+            self.loader.prepare()
+        for step, batch in enumerate(self.loader.batches(epoch, first), start=first):
+            if self._to_compile:
+                report = self._compile(batch, log, stop)
+            else:
+                report = self._train_batch(batch, epoch, step)
+            log.step(report)
+            self.position = Position(epoch, step + 1)
+            if stop.requested or time.monotonic() - saved > self.save_every_s:
+                self.save()
+                saved = time.monotonic()
+            if stop.requested:
+                return
+        if self.config.fptt.adopt_running_mean:
+            self.learner.adopt_running_mean()
+        self.position = Position(epoch + 1, 0)
+        self.save()
+
+    def _compile(self, batch: Batch, log: RunLog, stop: Interrupts) -> StepReport:
+        """The first batch of this process, which compiles the step."""
+        log.say("compiling the step, about a minute")
+        started = time.perf_counter()
+        with stop.at_once("compiling the step"):
+            report = self._train_batch(batch, *self.position)
+        self._to_compile = False
+        log.say(f"compiled in {time.perf_counter() - started:.0f} s")
+        return report
 
     @property
     def global_step(self) -> int:
@@ -135,7 +170,7 @@ class Trainer:
         targets = batch.targets.to(self.device)
         reads = self._reads_of(epoch, step)
         learns = update_reads(reads, self.config.fptt.updates)
-        state = self._state_at_rest(images.shape)
+        state = self.read.at_rest(images.shape)
         sums = torch.zeros(3, device=self.device)
         assignments: list[Assignment] = []
         for read in range(reads):
@@ -146,7 +181,9 @@ class Trainer:
                 assignments = assignments or self.loss.assign(maps, targets)
                 terms = self.loss(maps, assignments)
                 values = torch.stack(terms).detach()
-                self._check_finite(values, epoch, step, read)
+                check_terms(
+                    values, f"epoch {epoch + 1}, batch {step + 1}, read {read + 1}", self.run_dir
+                )
                 terms.total.backward()  # type: ignore[no-untyped-call]
                 self.learner.update()
                 sums += values
@@ -166,66 +203,12 @@ class Trainer:
             seconds=time.perf_counter() - started,
         )
 
-    def _read(self, images: Tensor, state: SPYv4State) -> tuple[HeadMaps, SPYv4State, Tensor]:
-        """One read and the mean firing rate of the layers."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            pixels = images.to(self.dtype) / 255
-            maps, state, spikes = self.model.step_from_current(self.model.current(pixels), state)
-        with torch.no_grad():
-            rate = torch.stack([s.float().mean() for s in flatten_spikes(spikes)]).mean()
-        return maps, state, rate
-
-    def _state_at_rest(self, shape: torch.Size) -> SPYv4State:
-        """The state before the first read of images of `shape`; made once, since it is a value."""
-        if self._at_rest is None or self._at_rest[0] != shape:
-            state = self.model.initial_state(shape[0], (shape[2], shape[3]))
-            # The read-out sums in float32: its answer is what the loss sees.
-            backbone: BackboneState = tree_map(self._cast, state.backbone)
-            neck: NeckState = tree_map(self._cast, state.neck)
-            self._at_rest = shape, SPYv4State(backbone, neck, state.readout)
-        return self._at_rest[1]
-
-    def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.dtype)
-
     def _reads_of(self, epoch: int, step: int) -> int:
         """Number of reads of a batch, from (seed, epoch, step) alone."""
         if self.config.min_reads == 0:
             return self.config.reads
         rng = np.random.default_rng((self.config.seed, epoch, step, _READS_SEED))
         return int(rng.integers(self.config.min_reads, self.config.reads + 1))
-
-    def _check_finite(self, values: Tensor, epoch: int, step: int, read: int) -> None:
-        """Stop at a loss term, [3], that is NaN or infinite."""
-        if torch.isfinite(values).all():
-            return
-        named = zip(LossTerms._fields, values.tolist(), strict=True)
-        bad = [name for name, value in named if not np.isfinite(value)]
-        raise NonFiniteLossError(
-            f"the {' and '.join(bad)} loss is not finite at epoch {epoch + 1}, batch {step + 1}, "
-            f"read {read + 1}; {self._advice()}"
-        )
-
-    def _check_parameters(self) -> None:
-        """A step may break the parameters whose loss was finite still."""
-        for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise NonFiniteLossError(
-                    f"the parameters {name} are not finite before epoch "
-                    f"{self.position.epoch + 1}, batch {self.position.step + 1}; {self._advice()}"
-                )
-
-    def _advice(self) -> str:
-        return (
-            f"the last good checkpoint is kept in {self.run_dir}; resume with a lower learning "
-            f"rate or a smaller gradient clip"
-        )
-
-    def _end_epoch(self, epoch: int) -> None:
-        if self.config.fptt.adopt_running_mean:
-            self.learner.adopt_running_mean()
-        self.position = Position(epoch + 1, 0)
-        self.save()
 
     @contextmanager
     def evaluated(self) -> Iterator[None]:
@@ -242,16 +225,38 @@ class Trainer:
             yield
 
     def save(self) -> None:
-        """Write the resumable checkpoint, then the weights for the detector.
+        """Write the weights for the detector, then the checkpoint that says how far they are.
+
+        In this order: a run that is killed in between goes on from the checkpoint before, and one
+        that says it is complete has its weights.
 
         Raises:
             NonFiniteLossError: if a parameter is NaN or infinite; nothing is written then.
             CheckpointError: if a file cannot be written; the one before it stays.
         """
-        self._check_parameters()
+        epoch, step = self.position
+        check_parameters(self.model, f"epoch {epoch + 1}, batch {step + 1}", self.run_dir)
+        self._save_weights()
         save_run(self.state_dict(), self.run_dir)
+
+    def _save_weights(self) -> None:
         with self.evaluated():
             save_model(self.model, self.run_dir / WEIGHTS)
+
+    def restore_weights(self) -> str:
+        """Write the weights anew if the file is not what `save` writes at this position.
+
+        Returns:
+            What was wrong with the file; empty if nothing was.
+
+        Raises:
+            SaveError: if it cannot be written.
+        """
+        with self.evaluated():
+            problem = weights_problem(self.model, self.run_dir / WEIGHTS)
+        if problem:
+            self._save_weights()
+        return problem
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on exactly here."""
@@ -295,10 +300,3 @@ class Trainer:
             first_line = str(error).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another run: {first_line}") from error
         self.position = Position(*state["position"])
-
-
-def update_reads(reads: int, updates: int) -> frozenset[int]:
-    """Which reads (from 0) update the parameters: all, or `updates` spread evenly (FPTT-K)."""
-    if updates == 0 or updates >= reads:
-        return frozenset(range(reads))
-    return frozenset(round((k + 1) * reads / updates) - 1 for k in range(updates))

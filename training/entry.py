@@ -3,21 +3,25 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
+from types import ModuleType
+
+from training.interrupts import Interrupts
 
 _TRAIN_EXTRA = ("albumentations", "pycocotools", "tensorboard", "tqdm")
 
 
 def train_command() -> int:
     """`spyv4-train`."""
-    return _run("train_command")
+    return _run("spyv4-train", lambda cli, stop: cli.train_command(stop=stop))
 
 
 def eval_command() -> int:
-    """`spyv4-eval`."""
-    return _run("eval_command")
+    """`spyv4-eval`, which has nothing to save before its end."""
+    return _run("spyv4-eval", lambda cli, _stop: cli.eval_command())
 
 
-def _run(name: str) -> int:
+def _run(command: str, call: Callable[[ModuleType, Interrupts], int]) -> int:
     missing = [package for package in _TRAIN_EXTRA if importlib.util.find_spec(package) is None]
     if missing:
         print(
@@ -26,5 +30,6 @@ def _run(name: str) -> int:
             file=sys.stderr,
         )
         return 2
-    code: int = getattr(importlib.import_module("training.cli"), name)()
-    return code
+    with Interrupts(command).listening() as stop:
+        importlib.import_module("spyv4")  # before torch: it settles how torch's threads wait
+        return call(importlib.import_module("training.cli"), stop)

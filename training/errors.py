@@ -17,3 +17,9 @@ class OutOfMemoryError(SPYv4Error):
     """The device has too little memory for a batch."""
 
     exit_code = 1
+
+
+class DataWorkerError(SPYv4Error):
+    """A process that prepares pictures has died."""
+
+    exit_code = 1

@@ -44,7 +44,7 @@ def bptt(step):
     def read(state):
         maps, state, _ = trainer.read(images, state)
         return trainer.loss(maps, trainer.loss.assign(maps, targets)).total, state
-    backward_through_time(read, trainer._state_at_rest(images.shape), reads)
+    backward_through_time(read, trainer.read.at_rest(images.shape), reads)
     trainer.learner.update()
 
 def mebibytes(name):

@@ -1,6 +1,7 @@
 """The training loop on a drawn VOC tree, from the command and directly."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,19 @@ def test_command_trains_and_writes_a_usable_detector(
     run_dir = tmp_path / "run"
     arguments = [a for a in command(root, run_dir) if a != "--no-eval"]
     assert train_command(arguments) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report == {"complete": True, "weights": str(run_dir / WEIGHTS)}
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
     log = events(run_dir)
+    mean_ap = next(entry["eval/map"] for entry in log if "eval/map" in entry)
+    rate = log[-1]["eval/firing_rate"]
+    assert report == {"complete": True, "weights": str(run_dir / WEIGHTS), "map": mean_ap}
+    assert (
+        f"epoch 1/1: mAP@0.5 {100 * mean_ap:.2f} % (mean over 4 classes with boxes, 1 read), "
+        f"firing rate {100 * rate:.1f} %\n"
+    ) in shown.err
+    assert "compil" not in shown.err
     assert log[0]["config"]["model"]["width_multiple"] == 0.125
     assert log[0]["pictures"] == PICTURES
-    assert [entry for entry in log if "eval/map" in entry]
     state = load_run(run_dir)
     assert state["position"] == [1, 0]
     assert json.loads(state["config"]) == log[0]["config"]
@@ -86,6 +94,31 @@ def test_command_trains_and_writes_a_usable_detector(
     assert detector.image_size == (64, 64)
     found = detector.detect(np.zeros((50, 70, 3), np.uint8), reads=1, score_threshold=0.0)
     assert len(found) > 0
+
+
+def test_evaluations_between_epochs_are_shown(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [a for a in command(root, tmp_path, "--epochs", "3") if a != "--no-eval"]
+    assert train_command([*arguments, "--eval-every", "2"]) == 0
+    shown = capsys.readouterr().err
+    assert "epoch 2/3: mAP@0.5 " in shown
+    assert "epoch 3/3: mAP@0.5 " in shown
+    assert "epoch 1/3: " not in shown
+
+
+def test_compiling_is_said(
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    arguments = [a for a in command(root, tmp_path) if a != "--no-compile"]
+    assert train_command(arguments) == 0
+    shown = capsys.readouterr().err
+    assert shown.count("compiling the step, about a minute\n") == 1
+    assert re.search(r"compiled in \d+ s\n", shown)
 
 
 def test_saved_weights_are_the_running_mean(root: Path, tmp_path: Path) -> None:

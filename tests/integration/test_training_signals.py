@@ -1,17 +1,14 @@
 """Ctrl-C and SIGTERM to the whole process group, as a terminal or a scheduler sends them."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from spyv4.checkpoint import load_model
+from tests.helpers.sessions import session
 from tests.integration.training_runs import (
     STEPS,
     assert_same_training,
@@ -23,32 +20,7 @@ from tests.integration.training_runs import (
 from training.checkpoints import LAST, WEIGHTS, load_run
 from training.config import TrainingConfig
 
-PROGRAM = "import sys; from training.cli import train_command; sys.exit(train_command())"
-PATIENCE_S = 120
-
-
-def start(root: Path, run_dir: Path, config_file: Path) -> "subprocess.Popen[str]":
-    """A long run with one worker, in a process group of its own; saved after every batch."""
-    arguments = f"--voc-root {root} --train VOC2012:train --run {run_dir} --config {config_file}"
-    arguments += " --workers 1 --device cpu --no-compile --no-tensorboard --no-eval"
-    arguments += " --save-minutes 0"
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM, *arguments.split()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Sums depend on the number of threads, which other tests may have changed in this process.
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-    )
-
-
-def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not path.is_file():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"{path} did not come"
-        time.sleep(0.02)
+PROGRAM = "import sys; from training.entry import train_command; sys.exit(train_command())"
 
 
 def long_run() -> TrainingConfig:
@@ -75,18 +47,19 @@ def test_signal_to_the_group_saves_and_ends(tmp_path: Path, number: signal.Signa
     config_file = tmp_path / "recipe.toml"
     config = long_run()
     config_file.write_text(as_toml(config))
-    process = start(root, run_dir, config_file)
-    try:
-        wait_for(run_dir / WEIGHTS, process)
-        os.killpg(process.pid, number)
-        output, errors = process.communicate(timeout=PATIENCE_S)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors
-    assert json.loads(output) == {"complete": False, "weights": str(run_dir / WEIGHTS)}
+    arguments = f"--voc-root {root} --train VOC2012:train --run {run_dir} --config {config_file}"
+    arguments += " --workers 1 --device cpu --no-compile --no-tensorboard --no-eval"
+    arguments += " --save-minutes 0"
+    # Sums depend on the number of threads, which other tests may have changed in this process.
+    threads = str(torch.get_num_threads())
+    folder = tmp_path / "out"
+    with session(PROGRAM, arguments.split(), folder, OMP_NUM_THREADS=threads) as process:
+        process.wait_for((run_dir / LAST).is_file, "a checkpoint")
+        process.signal(number)
+        assert process.end() == 0, process.stderr
+        assert "Traceback" not in process.stderr
+        report = json.loads(process.stdout)
+    assert report == {"complete": False, "weights": str(run_dir / WEIGHTS)}
     assert not list(run_dir.glob("*.part"))
     load_model(run_dir / WEIGHTS)
 

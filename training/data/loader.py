@@ -4,20 +4,19 @@ Whoever builds a batch, in whatever process and after whatever interruption, get
 so a run can be resumed in the middle of an epoch, with another number of workers.
 """
 
-import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from spyv4.config import check_image_size, require
 from training.data.augment import MOSAIC_TILES, AugmentationConfig, Augmenter, Sample, stretch
 from training.data.pictures import PictureCache
 from training.data.voc import AnnotatedImage, from_voc_pixels
+from training.data.workers import in_workers
 from training.errors import DatasetError
 
 _ORDER, _SAMPLE = 0, 1
@@ -60,7 +59,7 @@ def repeat_factors(
 class TrainingLoader:
     """Makes the batches of every epoch.
 
-    The pictures are decoded when the first batch is asked for, and kept in memory.
+    The pictures are decoded by `prepare`, or when the first batch is asked for, and kept in memory.
 
     Args:
         images: the pictures.
@@ -131,6 +130,14 @@ class TrainingLoader:
         """Batches in every epoch."""
         return self._samples // self._batch_size
 
+    def prepare(self) -> None:
+        """Decode the pictures that memory is for; once, later calls do nothing.
+
+        Raises:
+            DatasetError: if a picture cannot be decoded.
+        """
+        self._cache.fill()
+
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The batches of `epoch` from `first_step` on, exactly as a whole epoch has them.
 
@@ -141,6 +148,7 @@ class TrainingLoader:
         Raises:
             ConfigError: if an argument is out of range.
             DatasetError: if a picture cannot be decoded.
+            DataWorkerError: if a worker has died, when its next batch is asked for.
         """
         require(epoch >= 0, f"epoch must not be negative, not {epoch}")
         require(
@@ -165,7 +173,7 @@ class TrainingLoader:
 
     def _iterate(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """Decode once, then hand the steps to the workers."""
-        self._cache.fill()
+        self.prepare()
         steps = _EpochSteps(
             self._cache,
             self._annotations,
@@ -176,28 +184,10 @@ class TrainingLoader:
             epoch=epoch,
             augmentation=self._augmentation,
         )
-        loader: DataLoader[Batch | DatasetError] = DataLoader(
-            steps,
-            batch_size=None,
-            sampler=range(first_step, self.steps_per_epoch),
-            num_workers=self._workers,
-            multiprocessing_context="fork" if self._workers else None,
-            worker_init_fn=_start_worker if self._workers else None,
-            # Else it would draw from torch's global generator, and change what follows.
-            generator=torch.Generator(),
-        )
-        try:
-            for batch in loader:
-                if isinstance(batch, DatasetError):
-                    raise batch
-                yield batch
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise DatasetError(
-                "a process that prepares pictures was killed, perhaps for lack of shared memory "
-                "(/dev/shm); use --workers 0"
-            ) from error
+        for batch in in_workers(steps, range(first_step, self.steps_per_epoch), self._workers):
+            if isinstance(batch, DatasetError):
+                raise batch
+            yield batch
 
 
 class _EpochSteps(Dataset[Batch | DatasetError]):
@@ -284,14 +274,3 @@ def _target_rows(index: int, sample: Sample) -> NDArray[np.float32]:
     rows[:, 2:4] = (low + high) / 2
     rows[:, 4:6] = high - low
     return rows
-
-
-def _start_worker(_worker: int) -> None:
-    """One thread a worker, and only the main process decides when to stop.
-
-    More threads of OpenCV would fight over the same cores. A signal to the whole process group
-    would end the workers before the main process has saved.
-    """
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

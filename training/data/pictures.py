@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ R = TypeVar("R")
 
 _JPEG_END = b"\xff\xd9"
 _TAIL_BYTES = 64
+_FILE_INTERVAL_S = 10.0
 
 
 def decode_rgb(path: Path, size: tuple[int, int] | None = None) -> Picture:
@@ -83,7 +85,7 @@ def _ends_like_jpeg(path: Path) -> bool:
 
 
 def map_in_threads(function: Callable[[T], R], items: Sequence[T], description: str) -> Iterable[R]:
-    """`function` of every item, in order, with a progress bar on a terminal after two seconds."""
+    """`function` of every item, in order, with progress on standard error after two seconds."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         yield from tqdm(
             pool.map(function, items),
@@ -91,7 +93,7 @@ def map_in_threads(function: Callable[[T], R], items: Sequence[T], description: 
             total=len(items),
             delay=2,
             leave=False,
-            disable=None,
+            mininterval=0.1 if sys.stderr.isatty() else _FILE_INTERVAL_S,
         )
 
 

@@ -117,3 +117,10 @@ class FPTT:
         ):
             for old, new in zip(mine, saved, strict=True):
                 old.copy_(new)
+
+
+def update_reads(reads: int, updates: int) -> frozenset[int]:
+    """Which reads (from 0) update the parameters: all, or `updates` spread evenly (FPTT-K)."""
+    if updates == 0 or updates >= reads:
+        return frozenset(range(reads))
+    return frozenset(round((k + 1) * reads / updates) - 1 for k in range(updates))

@@ -1,6 +1,7 @@
 """Progress on the terminal, a JSONL log and TensorBoard, from the same reports."""
 
 import json
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -124,6 +125,10 @@ class RunLog:
         """Append one JSON line."""
         self._stream.write(json.dumps(entry) + "\n")
         self._stream.flush()
+
+    def say(self, line: str) -> None:
+        """Show a line above the progress bar."""
+        tqdm.write(line, file=sys.stderr)
 
     def metric(self, name: str, value: float, step: int) -> None:
         """Store one figure of an evaluation."""

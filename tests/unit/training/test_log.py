@@ -61,3 +61,13 @@ def test_tensorboard_files_are_written(tmp_path: Path) -> None:
         log.metric("eval/map", 0.25, 0)
     assert list(tmp_path.glob("events.out.tfevents.*"))
     assert entries(tmp_path)[-1] == {"eval/map": 0.25, "global_step": 0}
+
+
+def test_a_line_is_said_above_the_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunLog(tmp_path, 1, tensorboard=False) as log:
+        log.say("compiling the step")
+    shown = capsys.readouterr()
+    assert "\rcompiling the step\n" in shown.err
+    assert shown.out == ""

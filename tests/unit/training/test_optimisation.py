@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.helpers.tiny_model import tiny_model
 from training.config import OptimizerConfig
-from training.engine import update_reads
+from training.learners.fptt import update_reads
 from training.optimisation import AveragedModel, build_optimizer, learning_rate, swapped
 
 

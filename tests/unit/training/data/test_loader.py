@@ -12,7 +12,7 @@ from spyv4.errors import ConfigError
 from tests.helpers.voc_tree import CLASS_NAMES, Scene, Thing, write_voc_tree
 from training.data import AnnotatedImage, AugmentationConfig, Batch, TrainingLoader, read_split
 from training.data.loader import repeat_factors
-from training.errors import DatasetError
+from training.errors import DatasetError, DataWorkerError
 
 SIZE = (64, 96)
 VARIED = AugmentationConfig(mosaic_probability=0.5)
@@ -186,7 +186,7 @@ def test_a_killed_worker_is_told_in_one_line(images: list[AnnotatedImage]) -> No
     next(batches)
     for worker in multiprocessing.active_children():
         worker.kill()
-    with pytest.raises(DatasetError, match="--workers 0"):
+    with pytest.raises(DataWorkerError, match="--workers 0"):
         list(batches)
 
 

@@ -1,11 +1,13 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tqdm.std
 from PIL import Image
 
 from tests.helpers.voc_tree import Scene, Thing, write_voc_tree
-from training.data.pictures import PictureCache, check_picture, decode_rgb
+from training.data.pictures import PictureCache, check_picture, decode_rgb, map_in_threads
 from training.errors import DatasetError
 
 SIZE = (90, 120)
@@ -79,3 +81,16 @@ def test_size_must_agree_with_the_annotation(paths: list[Path]) -> None:
     cache = PictureCache(paths, [(120, 90)] * 3, 512, 2**20)
     with pytest.raises(DatasetError, match=r"000000\.jpg has 120 x 90 pixels, .* says 90 x 120"):
         cache.fill()
+
+
+def test_progress_is_shown_after_two_seconds_in_a_file_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list(map_in_threads(str, range(9), "decoding pictures"))
+    assert "decoding" not in capsys.readouterr().err
+    clock = itertools.count(0.0, 3.0)
+    monkeypatch.setattr(tqdm.std, "time", lambda: next(clock))
+    assert list(map_in_threads(str, range(9), "decoding pictures")) == [str(i) for i in range(9)]
+    shown = capsys.readouterr().err
+    assert "decoding pictures" in shown
+    assert 1 <= shown.count("/9 ") < 9  # not at every item

@@ -1,0 +1,54 @@
+"""The evaluation of a run between its epochs and at its end."""
+
+import copy
+
+from spyv4.detector import Detector
+from training.data import AnnotatedImage
+from training.engine import Trainer
+from training.evaluate.ground_truth import ground_truth_of
+from training.evaluate.runner import run_detector
+from training.evaluate.scores import score_predictions
+from training.interrupts import Interrupts
+from training.report.log import RunLog
+
+
+def evaluate(
+    trainer: Trainer, images: list[AnnotatedImage], log: RunLog, stop: Interrupts
+) -> float | None:
+    """Measure what would be saved now, at the number of reads trained for, and say it.
+
+    Args:
+        trainer: the run; its checkpoint is written already.
+        images: the pictures to measure it on.
+        log: receives and shows the figures.
+        stop: answers Ctrl-C and SIGTERM, which end the process at once here.
+
+    Returns:
+        mAP@0.5, 0..1; None if no class has a box.
+    """
+    model, reads = trainer.config.model, trainer.config.reads
+    with stop.at_once("evaluating"):
+        with trainer.evaluated():
+            detector = Detector.from_model(
+                copy.deepcopy(trainer.model), device=trainer.device.type, precision="auto"
+            )
+        result = run_detector(detector, images, [reads])[reads]
+        scores = score_predictions(
+            result.predictions, ground_truth_of(images, model.class_names), coco=False
+        )
+    mean_ap = scores.mean_ap()
+    if mean_ap is not None:
+        log.metric("eval/map", mean_ap, trainer.global_step)
+    log.metric("eval/firing_rate", result.firing_rate, trainer.global_step)
+    measured = sum(value is not None for value in scores.ap_per_class.values())
+    shown = "-" if mean_ap is None else f"{100 * mean_ap:.2f} %"
+    log.say(
+        f"epoch {trainer.position.epoch}/{trainer.config.epochs}: mAP@0.5 {shown} "
+        f"(mean over {_counted(measured, 'class', 'classes')} with boxes, "
+        f"{_counted(reads, 'read', 'reads')}), firing rate {100 * result.firing_rate:.1f} %"
+    )
+    return mean_ap
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
