@@ -29,7 +29,7 @@ from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.engine import Trainer
 from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
-from training.evaluate.during import evaluate
+from training.evaluate.during import evaluate, store_operating_point
 from training.interrupts import Interrupts
 from training.report.log import RunLog
 from training.resolve import resolve_config
@@ -256,7 +256,9 @@ def _train_and_evaluate(
         complete = _run(trainer, log, after_epoch, stop)
         report = {"complete": complete, "weights": str(trainer.run_dir / WEIGHTS)}
         if complete and eval_images:  # here, so that a run that ended before it catches up
-            report["map"] = evaluate(trainer, eval_images, log, stop)
+            scores = evaluate(trainer, eval_images, log, stop)
+            report["map"] = scores.mean_ap()
+            store_operating_point(scores, trainer.run_dir / WEIGHTS, log)
     stop.say = None
     if not complete:
         epoch, step = trainer.position

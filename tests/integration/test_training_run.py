@@ -25,6 +25,7 @@ from training.checkpoints import LAST, WEIGHTS, load_run
 from training.cli import train_command
 from training.engine import Trainer
 from training.errors import NonFiniteLossError
+from training.evaluate.operating_point import OperatingPoint
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,13 @@ def test_fptt_with_the_papers_settings_learns(root: Path, tmp_path: Path) -> Non
 
 
 def test_command_trains_and_writes_a_usable_detector(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    point = OperatingPoint(0.123, 0.5, 0.25)
+    monkeypatch.setattr("training.evaluate.scores.best_f1", lambda *_: point)
     run_dir = tmp_path / "run"
     arguments = [a for a in command(root, run_dir) if a != "--no-eval"]
     assert train_command(arguments) == 0
@@ -77,7 +83,9 @@ def test_command_trains_and_writes_a_usable_detector(
     report = json.loads(shown.out)
     log = events(run_dir)
     mean_ap = next(entry["eval/map"] for entry in log if "eval/map" in entry)
-    rate = log[-1]["eval/firing_rate"]
+    rate = next(entry["eval/firing_rate"] for entry in log if "eval/firing_rate" in entry)
+    assert log[-1]["eval/score_threshold"] == 0.123
+    assert "from a score of 0.123: precision 50.0 %, recall 25.0 %" in shown.err
     assert report == {"complete": True, "weights": str(run_dir / WEIGHTS), "map": mean_ap}
     assert (
         f"epoch 1/1: mAP@0.5 {100 * mean_ap:.2f} % (mean over 4 classes with boxes, 1 read), "
@@ -90,6 +98,7 @@ def test_command_trains_and_writes_a_usable_detector(
     assert state["position"] == [1, 0]
     assert json.loads(state["config"]) == log[0]["config"]
     detector = Detector.load(run_dir / WEIGHTS, precision="float32")
+    assert detector.config.score_threshold == 0.123
     assert detector.config.class_names == ("cat", "dog", "bus", "car")
     assert detector.image_size == (64, 64)
     found = detector.detect(np.zeros((50, 70, 3), np.uint8), reads=1, score_threshold=0.0)

@@ -1,20 +1,22 @@
 """The evaluation of a run between its epochs and at its end."""
 
 import copy
+from pathlib import Path
 
+from spyv4.checkpoint import store_score_threshold
 from spyv4.detector import Detector
 from training.data import AnnotatedImage
 from training.engine import Trainer
 from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.runner import run_detector
-from training.evaluate.scores import score_predictions
+from training.evaluate.scores import Scores, score_predictions
 from training.interrupts import Interrupts
 from training.report.log import RunLog
 
 
 def evaluate(
     trainer: Trainer, images: list[AnnotatedImage], log: RunLog, stop: Interrupts
-) -> float | None:
+) -> Scores:
     """Measure what would be saved now, at the number of reads trained for, and say it.
 
     Args:
@@ -24,7 +26,7 @@ def evaluate(
         stop: answers Ctrl-C and SIGTERM, which end the process at once here.
 
     Returns:
-        mAP@0.5, 0..1; None if no class has a box.
+        All figures.
     """
     model, reads = trainer.config.model, trainer.config.reads
     with stop.at_once("evaluating"):
@@ -47,7 +49,20 @@ def evaluate(
         f"(mean over {_counted(measured, 'class', 'classes')} with boxes, "
         f"{_counted(reads, 'read', 'reads')}), firing rate {100 * result.firing_rate:.1f} %"
     )
-    return mean_ap
+    return scores
+
+
+def store_operating_point(scores: Scores, weights: Path, log: RunLog) -> None:
+    """Make the threshold of the best F1 what the weights suggest, if anything was found."""
+    point = scores.operating_point
+    if point is None:
+        return
+    store_score_threshold(weights, point.score_threshold)
+    log.event({"eval/score_threshold": point.score_threshold})
+    log.say(
+        f"{weights} shows boxes from a score of {point.score_threshold:.3f}: precision "
+        f"{100 * point.precision:.1f} %, recall {100 * point.recall:.1f} %"
+    )
 
 
 def _counted(number: int, one: str, many: str) -> str:
