@@ -29,6 +29,10 @@ class PipelineFailedError(SPYv4Error):
     exit_code: ClassVar[int] = 1
 
 
+class AbandonedError(SPYv4Error):
+    """Nobody waits for a picture any more."""
+
+
 class PayloadTooLargeError(SPYv4Error):
     """A request or a picture is larger than the server takes."""
 
