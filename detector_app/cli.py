@@ -44,11 +44,20 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: 8000)")
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        metavar="NAME",
+        help="another name under which browsers may reach the server; may be repeated; * for any",
+    )
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     names = [field.name for field in dataclasses.fields(Settings)]
-    return load_settings({name: getattr(arguments, name, None) for name in names})
+    values = {name: getattr(arguments, name, None) for name in names}
+    if values["allowed_host"] is not None:
+        values["allowed_host"] = tuple(values["allowed_host"])
+    return load_settings(values)
 
 
 # --- spyv4-detect ---------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def add_detect(app: FastAPI) -> None:
     @app.post(
         "/detect",
         response_model=DetectResponse,
-        responses=error_responses(400, 409, 413, 415, 422, 503),
+        responses=error_responses(400, 403, 409, 413, 415, 421, 422, 503),
         openapi_extra=DETECT_BODY,
     )
     async def detect(

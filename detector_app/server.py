@@ -36,6 +36,7 @@ from detector_app.schemas import (
     one_line,
     read_result,
 )
+from detector_app.security import Security
 from detector_app.settings import Settings
 from detector_app.sources import DEMO, Source, parse_source
 from detector_app.states import State
@@ -117,6 +118,7 @@ def create_app(settings: Settings | None = None, detector: Detector | None = Non
     )
     app.state.settings = settings
     app.state.started_at = time.monotonic()
+    app.add_middleware(Security, trusted=(settings.host, *settings.allowed_host))
     app.state.decoding = asyncio.Semaphore(DECODERS)
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
@@ -196,7 +198,7 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
         result = read_result(update.detections)
         return JSONResponse({"frame": update.frame.id, "latency_ms": latency_ms, **result})
 
-    @app.post("/api/source", status_code=204, responses=error_responses(409, 422))
+    @app.post("/api/source", status_code=204, responses=error_responses(403, 409, 421, 422))
     async def choose_source(name: str) -> None:
         """Watch another of the server's sources; only those it was started with, and the demo."""
         if name not in sources:
@@ -208,7 +210,7 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
         chosen = await asyncio.to_thread(parse_source, sources[name], loop=True)
         pipeline.select(chosen)
 
-    @app.post("/api/retry", status_code=204, responses=error_responses(409))
+    @app.post("/api/retry", status_code=204, responses=error_responses(403, 409, 421))
     async def retry() -> None:
         """Open a lost source again."""
         app.state.pipeline.retry()

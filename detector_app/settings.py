@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from detector_app.security import ANY_HOST, is_host
 from detector_app.sources import Source, parse_source
 from spyv4.config import check_reads
 from spyv4.detector import RuntimeName
@@ -29,6 +30,8 @@ class Settings:
         precision: of the torch runtime; int8 is the fastest on many processors.
         compile: whether torch compiles the network first.
         reads: reads of a live frame at first, None for the model's own.
+        allowed_host: names and addresses, besides its own address, under which browsers may reach
+            the server (in the environment separated by commas); * for any.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
         queue_size: how many sent pictures may wait, at least 1.
@@ -43,6 +46,7 @@ class Settings:
     precision: Precision = "auto"
     compile: bool = False
     reads: int | None = None
+    allowed_host: tuple[str, ...] = ()
     max_body_mb: float = 32.0
     max_megapixels: float = 50.0
     queue_size: int = field(default=8)
@@ -56,6 +60,12 @@ class Settings:
             )
         if self.reads is not None:
             check_reads(self.reads)
+        for name in self.allowed_host:
+            if name != ANY_HOST and not is_host(name):
+                raise ConfigError(
+                    "allowed_host must be a name or address without scheme and port, such as "
+                    f"spikes.example, or * for any, not {name!r}"
+                )
         most = {"max_megapixels": MAX_PIXELS / 1e6}
         for name in ("max_body_mb", "max_megapixels", "queue_size"):
             value, limit = getattr(self, name), most.get(name, 1e6)
@@ -112,6 +122,7 @@ _CONVERTERS: Mapping[str, Any] = {
     "precision": str,
     "compile": lambda text: bool(int(text)),
     "reads": int,
+    "allowed_host": lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
     "max_body_mb": float,
     "max_megapixels": float,
     "queue_size": int,

@@ -119,7 +119,8 @@ def test_a_body_that_is_too_large_is_not_read(client):
 def test_a_client_that_goes_away_does_no_harm(url, client):
     host, port = url.removeprefix("http://").split(":")
     with create_connection((host, int(port))) as connection:
-        connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nxxx")
+        head = f"POST /detect HTTP/1.1\r\nHost: {host}\r\nContent-Length: 999\r\n\r\n"
+        connection.sendall(head.encode() + b"xxx")
     assert client.get("/api/health").status_code == 200
 
 
