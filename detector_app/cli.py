@@ -22,6 +22,7 @@ from detector_app.settings import Settings, load_settings
 from detector_app.sources import IMAGE_SUFFIXES
 from detector_app.window import has_gui, watch
 from spyv4.commandline import EXIT_OK, EXIT_USAGE, build_parser, run_command
+from spyv4.config import MAX_READS
 from spyv4.detector import RuntimeName
 from spyv4.errors import ArgumentError, ImageError
 from spyv4.preprocess import read_image
@@ -50,14 +51,17 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="another name under which browsers may reach the server; may be repeated; * for any",
     )
+    parser.add_argument(
+        "--max-reads", type=int, metavar="N", help="most reads a client may ask for (default: 32)"
+    )
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(arguments: argparse.Namespace, **more: Any) -> Settings:
     names = [field.name for field in dataclasses.fields(Settings)]
     values = {name: getattr(arguments, name, None) for name in names}
     if values["allowed_host"] is not None:
         values["allowed_host"] = tuple(values["allowed_host"])
-    return load_settings(values)
+    return load_settings(values | more)
 
 
 # --- spyv4-detect ---------------------------------------------------------------------------
@@ -88,7 +92,7 @@ def _detect(arguments: argparse.Namespace) -> int:
     targets = _targets(pictures, output)
     if arguments.json is not None and arguments.json.resolve() in {p.resolve() for p in pictures}:
         raise ArgumentError(f"--json {arguments.json} would overwrite a picture; name another file")
-    detector = load_detector(_settings(arguments))
+    detector = load_detector(_settings(arguments, max_reads=MAX_READS))
     output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     for picture, target in zip(pictures, targets, strict=True):
@@ -208,7 +212,8 @@ def _webcam(arguments: argparse.Namespace) -> int:
     if source is None:
         raise ArgumentError("there is nothing to watch; name a --source other than none")
     detector = load_detector(settings)
-    pipeline = Pipeline(detector, source, ReadOptions(settings.reads or detector.config.reads))
+    reads = settings.reads or min(detector.config.reads, settings.max_reads)
+    pipeline = Pipeline(detector, source, ReadOptions(reads))
     try:
         watch(pipeline)
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
@@ -18,44 +19,49 @@ from detector_app.schemas import (
 from detector_app.settings import Settings
 from detector_app.uploads import decode_upload, discard_body, read_upload
 from spyv4 import Detections
-from spyv4.config import MAX_READS
 from spyv4.errors import SPYv4Error
 
-DETECT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {"type": "string", "format": "binary"},
-                        "reads": {"type": "integer", "minimum": 1, "maximum": MAX_READS},
-                        "score_threshold": {"type": "number", "minimum": 0, "maximum": 1},
-                        "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
-                        "per_read": {"type": "boolean"},
-                    },
-                }
+
+def detect_body(max_reads: int) -> dict[str, Any]:
+    """How the API's description shows the body."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "image/*": {"schema": {"type": "string", "format": "binary"}},
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["image"],
+                        "properties": {
+                            "image": {"type": "string", "format": "binary"},
+                            "reads": {"type": "integer", "minimum": 1, "maximum": max_reads},
+                            "score_threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                            "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
+                            "per_read": {"type": "boolean"},
+                        },
+                    }
+                },
             },
-        },
+        }
     }
-}
 
 
 def add_detect(app: FastAPI) -> None:
     """Add the route to `app`, whose state holds `pipeline`, `settings` and `decoding`."""
+    settings: Settings = app.state.settings
 
     @app.post(
         "/detect",
         response_model=DetectResponse,
         responses=error_responses(400, 403, 409, 413, 415, 421, 422, 503),
-        openapi_extra=DETECT_BODY,
+        openapi_extra=detect_body(settings.max_reads),
     )
     async def detect(
         request: Request,
-        reads: int | None = Query(None, description=f"looks at the picture, 1..{MAX_READS}"),
+        reads: int | None = Query(
+            None, description=f"looks at the picture, 1..{settings.max_reads}"
+        ),
         score_threshold: float | None = Query(None, description="lowest score, 0..1"),
         iou_threshold: float | None = Query(None, description="overlap that merges boxes, 0..1"),
         per_read: bool | None = Query(None, description="also the boxes after every read"),
@@ -66,22 +72,22 @@ def add_detect(app: FastAPI) -> None:
         """
         started = time.perf_counter()
         pipeline: Pipeline = app.state.pipeline
-        settings: Settings = app.state.settings
         query = {
             "reads": reads,
             "score_threshold": score_threshold,
             "iou_threshold": iou_threshold,
             "per_read": per_read,
         }
-        query["reads"] = pipeline.detector.config.reads if reads is None else reads
+        if reads is None:
+            query["reads"] = min(pipeline.detector.config.reads, settings.max_reads)
         try:  # before the body is read
             pipeline.require_room()
-            check_parameters(query)
+            check_parameters(query, settings.max_reads)
         except SPYv4Error:
             await discard_body(request)
             raise
         data, fields = await read_upload(request, settings.max_body_bytes)
-        parameters = check_parameters(query | fields)
+        parameters = check_parameters(query | fields, settings.max_reads)
         async with app.state.decoding:
             image = await asyncio.to_thread(decode_upload, data, settings.max_pixels)
         partials: list[Detections] = []

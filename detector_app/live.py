@@ -68,6 +68,7 @@ class LiveConnection:
     ) -> None:
         self._websocket, self._pipeline = websocket, pipeline
         self._hello, self._max_pixels = hello, max_pixels
+        self._max_reads: int = hello["max_reads"]
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._mailbox = Mailbox(self._wake)
@@ -163,7 +164,7 @@ class LiveConnection:
             case "settings":
                 current = vars(self._pipeline.options)
                 values = {name: message.get(name, value) for name, value in current.items()}
-                self._pipeline.options = check_parameters(values).options
+                self._pipeline.options = check_parameters(values, self._max_reads).options
             case "watch":
                 await self._watch(bool(message.get("on")))
             case "shown":

@@ -14,7 +14,7 @@ from spyv4.errors import ArgumentError
 class DetectParameters(BaseModel):
     """How to look at a picture."""
 
-    reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 4
+    reads: Annotated[int, Field(ge=1)] = 4
     score_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
     per_read: bool = False
@@ -25,7 +25,7 @@ class DetectParameters(BaseModel):
         return ReadOptions(self.reads, self.score_threshold, self.iou_threshold)
 
 
-def check_parameters(values: Mapping[str, Any]) -> DetectParameters:
+def check_parameters(values: Mapping[str, Any], max_reads: int = MAX_READS) -> DetectParameters:
     """Checked parameters from those of `values` that have a known name and are not None.
 
     Raises:
@@ -34,9 +34,12 @@ def check_parameters(values: Mapping[str, Any]) -> DetectParameters:
     known = DetectParameters.model_fields
     given = {name: values[name] for name in known if values.get(name) is not None}
     try:
-        return DetectParameters.model_validate(given)
+        parameters = DetectParameters.model_validate(given)
     except ValidationError as error:
         raise ArgumentError(one_line(list(error.errors()))) from None
+    if parameters.reads > max_reads:
+        raise ArgumentError(f"reads: at most {max_reads} are allowed, not {parameters.reads}")
+    return parameters
 
 
 class Box(BaseModel):

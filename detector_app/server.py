@@ -41,7 +41,6 @@ from detector_app.settings import Settings
 from detector_app.sources import DEMO, Source, parse_source
 from detector_app.states import State
 from spyv4 import Detector, __version__
-from spyv4.config import MAX_READS
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
 
 logger = logging.getLogger(__name__)
@@ -99,7 +98,8 @@ def create_app(settings: Settings | None = None, detector: Detector | None = Non
         loaded = detector
         if loaded is None:
             loaded = await asyncio.to_thread(load_detector, settings)
-        options = ReadOptions(reads=settings.reads or loaded.config.reads)
+        reads = settings.reads or min(loaded.config.reads, settings.max_reads)
+        options = ReadOptions(reads)
         pipeline = Pipeline(loaded, source, options, settings.queue_size)
         app.state.pipeline = pipeline
         pipeline.start()
@@ -231,7 +231,7 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
                 for index, name in enumerate(detector.config.class_names)
             ],
             "sources": list(sources),
-            "max_reads": MAX_READS,
+            "max_reads": app.state.settings.max_reads,
             "max_body_bytes": app.state.settings.max_body_bytes,
             "settings": vars(pipeline.options),
         }

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from detector_app.security import ANY_HOST, is_host
 from detector_app.sources import Source, parse_source
-from spyv4.config import check_reads
+from spyv4.config import MAX_READS, check_reads
 from spyv4.detector import RuntimeName
 from spyv4.errors import ConfigError
 from spyv4.preprocess import MAX_PIXELS
@@ -30,6 +30,7 @@ class Settings:
         precision: of the torch runtime; int8 is the fastest on many processors.
         compile: whether torch compiles the network first.
         reads: reads of a live frame at first, None for the model's own.
+        max_reads: the most reads that clients may ask for, 1..256.
         allowed_host: names and addresses, besides its own address, under which browsers may reach
             the server (in the environment separated by commas); * for any.
         max_body_mb: largest request body in megabytes, > 0.
@@ -46,10 +47,11 @@ class Settings:
     precision: Precision = "auto"
     compile: bool = False
     reads: int | None = None
+    max_reads: int = 32
     allowed_host: tuple[str, ...] = ()
     max_body_mb: float = 32.0
     max_megapixels: float = 50.0
-    queue_size: int = field(default=8)
+    queue_size: int = 8
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -58,8 +60,7 @@ class Settings:
             raise ConfigError(
                 f"runtime must be one of {', '.join(get_args(RuntimeName))}, not {self.runtime!r}"
             )
-        if self.reads is not None:
-            check_reads(self.reads)
+        self._check_reads()
         for name in self.allowed_host:
             if name != ANY_HOST and not is_host(name):
                 raise ConfigError(
@@ -73,6 +74,18 @@ class Settings:
                 raise ConfigError(
                     f"{name} must be greater than 0 and at most {limit:g}, not {value}"
                 )
+
+    def _check_reads(self) -> None:
+        if not 1 <= self.max_reads <= MAX_READS:
+            raise ConfigError(f"max_reads must be from 1 to {MAX_READS}, not {self.max_reads}")
+        if self.reads is None:
+            return
+        check_reads(self.reads)
+        if self.reads > self.max_reads:
+            raise ConfigError(
+                f"reads must be at most {self.max_reads}, not {self.reads}; ask for fewer or raise "
+                "--max-reads"
+            )
 
     @property
     def max_body_bytes(self) -> int:
@@ -122,6 +135,7 @@ _CONVERTERS: Mapping[str, Any] = {
     "precision": str,
     "compile": lambda text: bool(int(text)),
     "reads": int,
+    "max_reads": int,
     "allowed_host": lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
     "max_body_mb": float,
     "max_megapixels": float,
