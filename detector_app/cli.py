@@ -14,6 +14,7 @@ import cv2
 import uvicorn
 
 from detector_app.annotate import draw_boxes
+from detector_app.connections import raise_open_files, server_config
 from detector_app.exchange import ReadOptions
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import check_parameters
@@ -241,14 +242,7 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         url = f"http://{host}:{listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            ws_max_size=settings.max_body_bytes,
-            ws_per_message_deflate=False,  # most of what is sent is JPEG
-            limit_concurrency=64,
-            timeout_graceful_shutdown=3,
-        )
+        config = server_config(app, raise_open_files())
         print(f"SPYv4 is at {url} (API: {url}/docs). Ctrl-C ends it.", flush=True)
         if open_browser:
             webbrowser.open(url)

@@ -36,6 +36,8 @@ class Settings:
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
         queue_size: how many sent pictures may wait, at least 1.
+        max_uploads: how many pictures may be on their way over HTTP at a time, at least 1.
+        max_viewers: how many may be connected to the live view, at least 1.
     """
 
     host: str = "127.0.0.1"
@@ -52,6 +54,8 @@ class Settings:
     max_body_mb: float = 32.0
     max_megapixels: float = 50.0
     queue_size: int = 8
+    max_uploads: int = 16
+    max_viewers: int = 64
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -68,7 +72,7 @@ class Settings:
                     f"spikes.example, or * for any, not {name!r}"
                 )
         most = {"max_megapixels": MAX_PIXELS / 1e6}
-        for name in ("max_body_mb", "max_megapixels", "queue_size"):
+        for name in ("max_body_mb", "max_megapixels", "queue_size", "max_uploads", "max_viewers"):
             value, limit = getattr(self, name), most.get(name, 1e6)
             if not 0 < value <= limit:
                 raise ConfigError(
@@ -140,4 +144,6 @@ _CONVERTERS: Mapping[str, Any] = {
     "max_body_mb": float,
     "max_megapixels": float,
     "queue_size": int,
+    "max_uploads": int,
+    "max_viewers": int,
 }

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from PIL import Image
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from detector_app.server import create_app
@@ -120,10 +120,16 @@ def test_pictures_of_the_visitor(socket, app, jpeg):
     assert messages(socket, "read", 1)[0]["frame"] == 2
 
 
-def test_another_site_may_not_connect(url):
-    address = url.replace("http", "ws") + "/ws"
-    with pytest.raises(InvalidStatus), connect(address, origin="http://elsewhere.example"):
-        pass
+@pytest.mark.parametrize("frame", ["1e400", "-1e400", "NaN", "1.5", "-1", "true", "null", '"7"'])
+def test_a_client_that_cannot_be_paced_is_sent_away(socket, frame):
+    socket.send(f'{{"type": "shown", "frame": {frame}}}')
+    received = []
+    with pytest.raises(ConnectionClosed) as closed:
+        received.extend(socket)
+    assert closed.value.rcvd.code == 1008
+    last = json.loads([text for text in received if isinstance(text, str)][-1])
+    assert last["type"] == "error"
+    assert last["message"].startswith("frame must be the number of a live frame")
 
 
 def test_live_reads_pause_without_viewers(socket, app, url):

@@ -27,6 +27,8 @@ def test_defaults_then_environment_then_command_line():
         ("max_reads", 0),
         ("max_reads", 257),
         ("reads", 33),
+        ("max_viewers", 0),
+        ("max_uploads", 0),
         ("allowed_host", ("http://spikes.example",)),
         ("allowed_host", ("spikes.example:80",)),
         ("allowed_host", ("",)),
