@@ -14,7 +14,7 @@ import cv2
 import uvicorn
 
 from detector_app.annotate import draw_boxes
-from detector_app.exchange import ReadOptions
+from detector_app.connections import raise_open_files, server_config
 from detector_app.pipeline import Pipeline
 from detector_app.server import create_app, load_detector
 from detector_app.settings import Settings, load_settings
@@ -28,6 +28,7 @@ from spyv4.commandline import (
     run_command,
     share,
 )
+from spyv4.config import MAX_READS
 from spyv4.detector import RuntimeName
 from spyv4.errors import ArgumentError, ImageError
 from spyv4.look import Options
@@ -52,11 +53,23 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: 8000)")
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        metavar="NAME",
+        help="another name under which browsers may reach the server; may be repeated; * for any",
+    )
+    parser.add_argument(
+        "--max-reads", type=int, metavar="N", help="most reads a client may ask for (default: 32)"
+    )
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(arguments: argparse.Namespace, **more: Any) -> Settings:
     names = [field.name for field in dataclasses.fields(Settings)]
-    return load_settings({name: getattr(arguments, name, None) for name in names})
+    values = {name: getattr(arguments, name, None) for name in names}
+    if values["allowed_host"] is not None:
+        values["allowed_host"] = tuple(values["allowed_host"])
+    return load_settings(values | more)
 
 
 # --- spyv4-detect ---------------------------------------------------------------------------
@@ -91,7 +104,7 @@ def _detect(arguments: argparse.Namespace) -> int:
     targets = _targets(pictures, output)
     if arguments.json is not None and arguments.json.resolve() in {p.resolve() for p in pictures}:
         raise ArgumentError(f"--json {arguments.json} would overwrite a picture; name another file")
-    settings = _settings(arguments)
+    settings = _settings(arguments, max_reads=MAX_READS)
     detector = load_detector(settings)
     output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
@@ -212,8 +225,7 @@ def _webcam(arguments: argparse.Namespace) -> int:
     if source is None:
         raise ArgumentError("there is nothing to watch; name a --source other than none")
     detector = load_detector(settings)
-    options = ReadOptions.of(detector.config, settings.reads, settings.score_threshold)
-    pipeline = Pipeline(detector, source, options)
+    pipeline = Pipeline(detector, source, settings.read_options(detector.config))
     try:
         watch(pipeline)
     finally:
@@ -241,14 +253,7 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         url = f"http://{host}:{listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            ws_max_size=settings.max_body_bytes,
-            ws_per_message_deflate=False,  # most of what is sent is JPEG
-            limit_concurrency=64,
-            timeout_graceful_shutdown=3,
-        )
+        config = server_config(app, raise_open_files())
         print(f"SPYv4 is at {url} (API: {url}/docs). Ctrl-C ends it.", flush=True)
         if open_browser:
             webbrowser.open(url)

@@ -29,6 +29,14 @@ class PipelineFailedError(SPYv4Error):
     exit_code: ClassVar[int] = 1
 
 
+class AbandonedError(SPYv4Error):
+    """Nobody waits for a picture any more."""
+
+
+class TooSlowError(SPYv4Error):
+    """A picture comes too slowly."""
+
+
 class PayloadTooLargeError(SPYv4Error):
     """A request or a picture is larger than the server takes."""
 

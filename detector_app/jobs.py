@@ -2,6 +2,7 @@
 
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,6 +16,19 @@ from detector_app.exchange import ReadOptions
 from detector_app.telemetry import LatencyWindow, RateMeter
 from spyv4 import Detections
 from spyv4.errors import SPYv4Error
+
+
+class Answer(Future[Detections]):
+    """The detections to come; `cancel` also ends a look that has begun, before its next read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.abandoned = False
+
+    def cancel(self) -> bool:
+        """Say that nobody waits any more; True where the look had not begun."""
+        self.abandoned = True
+        return super().cancel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +48,7 @@ class Job:
     options: ReadOptions
     on_read: Callable[[Detections], None] | None = None
     rasters: bool = False
-    result: "Future[Detections]" = field(default_factory=Future)
+    result: Answer = field(default_factory=Answer)
     submitted_at: float = field(default_factory=time.monotonic)
 
 
@@ -70,6 +84,16 @@ class JobQueue:
         with self._lock:
             self.require_room()
             self._waiting.append(job)
+        # Not a function that knows the job: the two would keep each other, and the picture.
+        job.result.add_done_callback(self._forget)
+
+    def _forget(self, answer: "Future[Detections]") -> None:
+        """Take a job that was cancelled out of the queue."""
+        with self._lock:
+            for job in self._waiting:
+                if job.result is answer:
+                    self._waiting.remove(job)
+                    return
 
     def serve(self, look: Callable[[Job], Detections]) -> None:
         """Let `look` do the oldest job, if any; what it raises goes to whoever waits."""
@@ -77,12 +101,18 @@ class JobQueue:
             job = self._waiting.popleft() if self._waiting else None
         if job is None or not job.result.set_running_or_notify_cancel():
             return
+        answer, submitted_at = job.result, job.submitted_at
         try:
-            job.result.set_result(look(job))
+            answer.set_result(look(job))
         except Exception as error:  # noqa: BLE001 - belongs to whoever waits for the result
-            job.result.set_exception(error)
+            # Its traceback would keep the picture for as long as anybody keeps the error.
+            traceback.clear_frames(error.__traceback__)
+            del job
+            answer.set_exception(error)
+        if answer.abandoned:
+            return
         self.rate.tick()
-        self.latency.add(1000 * (time.monotonic() - job.submitted_at))
+        self.latency.add(1000 * (time.monotonic() - submitted_at))
 
     def refuse_all(self, error: SPYv4Error) -> None:
         """Hand `error` to everybody who waits."""

@@ -13,7 +13,7 @@ Server to client, JSON text unless said otherwise:
   significant bit first), `latency_ms`, `timings_ms`.
 - `statistics`: twice a second; that of `/api/health`, and `settings`.
 - `error`: `message`, `own` (whether it ends the look at a picture the client sent); the connection
-  stays open.
+  stays open, but for what is said below.
 
 Client to server:
 
@@ -21,37 +21,45 @@ Client to server:
   frames and the pictures of every viewer.
 - `{"type": "watch", "on": true}`: whether live frames are wanted; they are at first.
 - `{"type": "shown", "frame": 7}`: a live frame was drawn. At most `FRAMES_IN_FLIGHT` are sent
-  ahead of this, so that a slow client skips frames and never falls behind.
+  ahead of this, so that a slow client skips frames and never falls behind. A number that is none
+  (negative, infinite, a fraction, no number) is answered with an `error` and the end of the
+  connection, code 1008: frames cannot be paced by it.
 - binary: a picture to look at (visitor's camera, upload). The next one only after the last `read`
-  or an `error` of `own` has come.
+  or an `error` of `own` has come. The looks at it end with the connection.
+
+Where too many are connected a client gets an `error` alone, and the code 1013. One that takes
+nothing of what it is sent for a while is cut off; one that leaves more than `UNSENT` messages
+waiting is sent away with the code 1008. Other sites may not connect at all: see `security`.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
 import struct
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
-import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
-from detector_app.exchange import Mailbox, Update
+from detector_app.exchange import Mailbox
 from detector_app.health import statistics
+from detector_app.intake import Intake
+from detector_app.messages import live_message, read_message
 from detector_app.pipeline import Pipeline
-from detector_app.schemas import boxes_of, check_parameters
-from detector_app.uploads import decode_upload
+from detector_app.schemas import check_parameters
 from spyv4 import Detections
+from spyv4.config import MAX_READS
 from spyv4.errors import SPYv4Error
 
 logger = logging.getLogger(__name__)
 FRAMES_IN_FLIGHT = 2
 STATISTICS_INTERVAL_S = 0.5
+UNSENT = 2 * MAX_READS
+MALFORMED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 
 
 class LiveConnection:
@@ -60,15 +68,16 @@ class LiveConnection:
     Args:
         websocket: not yet accepted.
         pipeline: where frames and detections come from.
+        intake: what looks at the pictures that the client sends.
         hello: the first message.
-        max_pixels: largest picture that the client may send.
     """
 
     def __init__(
-        self, websocket: WebSocket, pipeline: Pipeline, hello: Mapping[str, Any], max_pixels: int
+        self, websocket: WebSocket, pipeline: Pipeline, intake: Intake, hello: Mapping[str, Any]
     ) -> None:
-        self._websocket, self._pipeline = websocket, pipeline
-        self._hello, self._max_pixels = hello, max_pixels
+        self._websocket, self._pipeline, self._intake = websocket, pipeline, intake
+        self._hello = hello
+        self._max_reads: int = hello["max_reads"]
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._mailbox = Mailbox(self._wake)
@@ -79,12 +88,10 @@ class LiveConnection:
         self._own_busy = False
         self._own_task: asyncio.Task[None] | None = None
         self._statistics_at = 0.0
+        self._leave_because: str | None = None
 
     async def run(self) -> None:
         """Serve the client until it goes."""
-        if not same_origin(self._websocket):
-            await self._websocket.close(1008, "this page may not connect from another site")
-            return
         await self._websocket.accept()
         sender = asyncio.create_task(self._send_all())
         receiver = asyncio.create_task(self._receive_all())
@@ -108,6 +115,13 @@ class LiveConnection:
 
     def _post(self, message: dict[str, Any]) -> None:
         self._outbox.append(message)
+        if len(self._outbox) > UNSENT:
+            self._leave("too many messages wait to be received")
+        self._changed.set()
+
+    def _leave(self, reason: str) -> None:
+        """Close the connection after what waits was sent."""
+        self._leave_because = reason
         self._changed.set()
 
     def _post_error(self, message: str, *, own: bool = False) -> None:
@@ -117,10 +131,14 @@ class LiveConnection:
         await self._send(self._hello)
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), STATISTICS_INTERVAL_S)
+                async with asyncio.timeout(STATISTICS_INTERVAL_S):
+                    await self._changed.wait()
             self._changed.clear()
             while self._outbox:
                 await self._send(self._outbox.popleft())
+            if self._leave_because is not None:
+                await self._websocket.close(POLICY_VIOLATION, self._leave_because)
+                return
             await self._send_live()
             if time.monotonic() - self._statistics_at >= STATISTICS_INTERVAL_S:
                 self._statistics_at = time.monotonic()
@@ -147,34 +165,51 @@ class LiveConnection:
         await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
 
     async def _receive_all(self) -> None:
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            if message.get("bytes") is not None:
-                self._start_own(message["bytes"])
-                continue
+        while await self._handle(await self._websocket.receive()):
+            pass
+
+    async def _handle(self, message: MutableMapping[str, Any]) -> bool:
+        """Do what a message says; False where it is the last."""
+        if message["type"] == "websocket.disconnect":
+            return False
+        release: Callable[[], None] = message.get("release", _nothing)
+        if self._leave_because is not None:
+            release()
+        elif message.get("bytes") is not None:
+            self._start_own(message["bytes"], release)
+        else:
             try:
-                values = json.loads(message["text"])
-                await self._obey(values)
+                await self._obey(json.loads(message["text"]))
             except SPYv4Error as error:
                 self._post_error(str(error))
-            except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+            except MALFORMED:
                 self._post_error("a message must be a JSON object with a known type")
+            finally:
+                release()
+        return True
 
     async def _obey(self, message: Mapping[str, Any]) -> None:
         match message.get("type"):
             case "settings":
-                checked = check_parameters(message, self._pipeline.options)
+                checked = check_parameters(message, self._pipeline.options, self._max_reads)
                 self._pipeline.options = checked.options
             case "watch":
                 await self._watch(bool(message.get("on")))
             case "shown":
-                shown = int(message["frame"])
-                self._unshown = {frame for frame in self._unshown if frame > shown}
-                self._changed.set()
+                self._note_shown(message["frame"])
             case other:
                 self._post_error(f"unknown message type {str(other)[:40]!r}")
+
+    def _note_shown(self, frame: Any) -> None:
+        """A live frame was drawn; without a sound number its client cannot be paced."""
+        whole = isinstance(frame, int) or (isinstance(frame, float) and frame.is_integer())
+        if isinstance(frame, bool) or not whole or frame < 0:
+            reason = "frame must be the number of a live frame, 0 or more"
+            self._post_error(f"{reason}, not {str(frame)[:40]!r}")
+            self._leave(reason)
+            return
+        self._unshown = {number for number in self._unshown if number > frame}
+        self._changed.set()
 
     async def _watch(self, on: bool) -> None:
         self._unshown.clear()
@@ -184,17 +219,19 @@ class LiveConnection:
             self._pipeline.unwatch(self._mailbox)
             self._mailbox.drain()
 
-    def _start_own(self, data: bytes) -> None:
+    def _start_own(self, data: bytes, release: Callable[[], None]) -> None:
         """Look at a picture that the client sent, unless one is being looked at."""
         if self._own_busy:
+            release()
             self._post_error("wait for the last read of a picture before sending the next")
             return
         self._own_busy = True
-        self._own_task = asyncio.create_task(self._look(data, self._own_frames))
+        self._own_task = asyncio.create_task(self._look(data, release, self._own_frames))
         self._own_task.add_done_callback(self._end_own)
+        self._own_task.add_done_callback(lambda _: release())
         self._own_frames += 1
 
-    async def _look(self, data: bytes, frame_id: int) -> None:
+    async def _look(self, data: bytes, release: Callable[[], None], frame_id: int) -> None:
         started = time.monotonic()
         options = self._pipeline.options
 
@@ -204,9 +241,10 @@ class LiveConnection:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody to tell
                 self._loop.call_soon_threadsafe(self._deliver_own, message)
 
-        image = await asyncio.to_thread(decode_upload, data, self._max_pixels)
-        waiting = self._pipeline.submit(image, options, deliver, rasters=True)
-        await asyncio.wrap_future(waiting)
+        picture = await self._intake.decode(data)
+        del data
+        release()
+        await self._intake.look(picture, options, deliver, rasters=True)
 
     def _deliver_own(self, message: dict[str, Any]) -> None:
         self._own_busy = message["read"] < message["reads"]
@@ -225,41 +263,13 @@ class LiveConnection:
             self._post_error("the server failed; its log says more", own=True)
 
 
-def same_origin(websocket: WebSocket) -> bool:
-    """Whether the connection comes from our own page, or from no page at all.
-
-    Browsers let any site open a WebSocket to any host, so without this a foreign page could watch
-    the camera of whoever visits it.
-    """
-    origin = websocket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == websocket.headers.get("host")
+def _nothing() -> None:
+    """What is called to let go of a small message."""
 
 
-def live_message(update: Update) -> dict[str, Any]:
-    """The `read` message of a live frame."""
-    return read_message(
-        update.detections, update.frame.id, update.reads, update.latency_ms, own=False
-    )
-
-
-def read_message(
-    detections: Detections, frame_id: int, reads: int, latency_ms: float, *, own: bool
-) -> dict[str, Any]:
-    """A `read` message as the module's docstring describes it."""
-    return {
-        "type": "read",
-        "frame": frame_id,
-        "own": own,
-        "read": detections.reads,
-        "reads": reads,
-        "width": detections.image_size[1],
-        "height": detections.image_size[0],
-        "detections": boxes_of(detections),
-        "firing_rates": [round(float(rate), 5) for rate in detections.firing_rates.values()],
-        "rasters": {
-            layer: [len(spikes), base64.b64encode(np.packbits(spikes).tobytes()).decode()]
-            for layer, spikes in detections.rasters.items()
-        },
-        "latency_ms": round(latency_ms, 2),
-        "timings_ms": {stage: round(ms, 2) for stage, ms in detections.timings_ms.items()},
-    }
+async def turn_away(websocket: WebSocket, reason: str) -> None:
+    """Tell a client that there is no place for it."""
+    with contextlib.suppress(WebSocketDisconnect):
+        await websocket.accept()
+        await websocket.send_text(json.dumps({"type": "error", "message": reason, "own": False}))
+        await websocket.close(TRY_AGAIN_LATER, reason)

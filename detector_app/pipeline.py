@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from detector_app.capture import Capture, Frame
 from detector_app.errors import PipelineFailedError, PipelineStateError, SourceLostError
 from detector_app.exchange import Mailbox, ReadOptions, Update
-from detector_app.jobs import Job, JobQueue
+from detector_app.interruption import interruptible
+from detector_app.jobs import Answer, Job, JobQueue
 from detector_app.sources import Source
 from detector_app.states import LEGAL, State
 from detector_app.telemetry import LatencyWindow, RateMeter
@@ -121,7 +121,7 @@ class Pipeline:
         on_read: Callable[[Detections], None] | None = None,
         *,
         rasters: bool = False,
-    ) -> "Future[Detections]":
+    ) -> Answer:
         """Queue a picture; never blocks.
 
         Args:
@@ -131,7 +131,8 @@ class Pipeline:
             rasters: also sample the spikes of every layer.
 
         Returns:
-            What will hold the detections after the last read.
+            What will hold the detections after the last read; cancel it where nobody waits any
+            more.
 
         Raises:
             PipelineBusyError: where `queue_size` pictures wait already.
@@ -229,9 +230,10 @@ class Pipeline:
             "activity": True,
             "raster_layers": self._raster_layers if job.rasters else (),
         }
+        detector = interruptible(self.detector, lambda: job.result.abandoned)
         if job.on_read is None:
-            return self.detector.detect(job.image_bgr, **options)
-        for detections in self.detector.reads(job.image_bgr, **options):
+            return detector.detect(job.image_bgr, **options)
+        for detections in detector.reads(job.image_bgr, **options):
             job.on_read(detections)
         return detections
 

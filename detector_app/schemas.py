@@ -7,14 +7,13 @@ from pydantic import BaseModel, Field, ValidationError
 
 from detector_app.exchange import ReadOptions
 from spyv4 import Detections
-from spyv4.config import MAX_READS
 from spyv4.errors import ArgumentError
 
 
 class DetectParameters(BaseModel):
     """How to look at a picture."""
 
-    reads: Annotated[int, Field(ge=1, le=MAX_READS)]
+    reads: Annotated[int, Field(ge=1)]
     score_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     per_read: bool = False
@@ -25,12 +24,15 @@ class DetectParameters(BaseModel):
         return ReadOptions(self.reads, self.score_threshold, self.iou_threshold)
 
 
-def check_parameters(values: Mapping[str, Any], defaults: ReadOptions) -> DetectParameters:
+def check_parameters(
+    values: Mapping[str, Any], defaults: ReadOptions, max_reads: int
+) -> DetectParameters:
     """Checked parameters from those of `values` that have a known name and are not None.
 
     Args:
         values: what a client said.
         defaults: in place of what it did not say.
+        max_reads: most reads that it may ask for.
 
     Raises:
         ArgumentError: a value is out of range; the message names it.
@@ -38,9 +40,12 @@ def check_parameters(values: Mapping[str, Any], defaults: ReadOptions) -> Detect
     known = DetectParameters.model_fields
     given = {name: values[name] for name in known if values.get(name) is not None}
     try:
-        return DetectParameters.model_validate(vars(defaults) | given)
+        parameters = DetectParameters.model_validate(vars(defaults) | given)
     except ValidationError as error:
         raise ArgumentError(one_line(list(error.errors()))) from None
+    if parameters.reads > max_reads:
+        raise ArgumentError(f"reads: at most {max_reads} are allowed, not {parameters.reads}")
+    return parameters
 
 
 class Box(BaseModel):

@@ -24,10 +24,12 @@ from detector_app.errors import (
     PipelineFailedError,
     PipelineStateError,
     SourceError,
+    TooSlowError,
 )
-from detector_app.exchange import ReadOptions
 from detector_app.health import statistics
-from detector_app.live import LiveConnection
+from detector_app.intake import Intake
+from detector_app.limits import Deadlines, Places
+from detector_app.live import LiveConnection, turn_away
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import (
     Health,
@@ -36,20 +38,19 @@ from detector_app.schemas import (
     one_line,
     read_result,
 )
+from detector_app.security import Security
 from detector_app.settings import Settings
 from detector_app.sources import DEMO, Source, parse_source
 from detector_app.states import State
 from spyv4 import Detector, __version__
-from spyv4.config import MAX_READS
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
 
 logger = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
-DECODERS = 2
-"""How many sent pictures are decoded at a time; bounds memory."""
 
 STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     BadRequestError: HTTPStatus.BAD_REQUEST,
+    TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotAnImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -59,6 +60,10 @@ STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     PipelineBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     PipelineFailedError: HTTPStatus.SERVICE_UNAVAILABLE,
     SourceError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+HEADERS: Mapping[type[SPYv4Error], dict[str, str]] = {
+    PipelineBusyError: {"Retry-After": "1"},
+    TooSlowError: {"Connection": "close"},
 }
 
 
@@ -80,12 +85,17 @@ def load_detector(settings: Settings) -> Detector:
         ).result()
 
 
-def create_app(settings: Settings | None = None, detector: Detector | None = None) -> FastAPI:
-    """Build the server.
+def create_app(
+    settings: Settings | None = None,
+    detector: Detector | None = None,
+    deadlines: Deadlines | None = None,
+) -> FastAPI:
+    """Build the server; `connections.server_config` says how to run it.
 
     Args:
         settings: limits, source and model; the defaults otherwise.
         detector: used instead of the one that the settings name.
+        deadlines: how long clients are waited for; the defaults otherwise.
 
     Raises:
         SourceError: where the source names a file that is not there.
@@ -98,13 +108,15 @@ def create_app(settings: Settings | None = None, detector: Detector | None = Non
         loaded = detector
         if loaded is None:
             loaded = await asyncio.to_thread(load_detector, settings)
-        options = ReadOptions.of(loaded.config, settings.reads, settings.score_threshold)
+        options = settings.read_options(loaded.config)
         pipeline = Pipeline(loaded, source, options, settings.queue_size)
         app.state.pipeline = pipeline
+        app.state.intake = intake = Intake(pipeline, settings.max_pixels)
         pipeline.start()
         try:
             yield
         finally:
+            intake.close()
             await asyncio.to_thread(pipeline.stop)
 
     app = FastAPI(
@@ -117,7 +129,8 @@ def create_app(settings: Settings | None = None, detector: Detector | None = Non
     )
     app.state.settings = settings
     app.state.started_at = time.monotonic()
-    app.state.decoding = asyncio.Semaphore(DECODERS)
+    app.state.deadlines = deadlines or Deadlines()
+    app.add_middleware(Security, trusted=(settings.host, *settings.allowed_host))
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
     _add_pages(app)
@@ -134,8 +147,7 @@ async def _say_error(request: Request, error: Exception) -> JSONResponse:
     """An expected error as its status and one line."""
     for kind, status in STATUSES.items():
         if isinstance(error, kind):
-            headers = {"Retry-After": "1"} if isinstance(error, PipelineBusyError) else None
-            return _say(status, str(error), headers)
+            return _say(status, str(error), HEADERS.get(kind))
     logger.error("%s %s: %s", request.method, request.url.path, error)
     return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says more")
 
@@ -177,10 +189,11 @@ def _add_pages(app: FastAPI) -> None:
 
 
 def _add_live(app: FastAPI, source: Source | None) -> None:
+    settings: Settings = app.state.settings
     # By the names that people see: an address may hold a password.
     sources = {DEMO: DEMO}
     if source is not None:
-        sources = {source.name: app.state.settings.source} | sources
+        sources = {source.name: settings.source} | sources
 
     @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 503))
     async def live() -> JSONResponse:
@@ -196,7 +209,7 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
         result = read_result(update.detections)
         return JSONResponse({"frame": update.frame.id, "latency_ms": latency_ms, **result})
 
-    @app.post("/api/source", status_code=204, responses=error_responses(409, 422))
+    @app.post("/api/source", status_code=204, responses=error_responses(403, 409, 421, 422))
     async def choose_source(name: str) -> None:
         """Watch another of the server's sources; only those it was started with, and the demo."""
         if name not in sources:
@@ -208,10 +221,20 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
         chosen = await asyncio.to_thread(parse_source, sources[name], loop=True)
         pipeline.select(chosen)
 
-    @app.post("/api/retry", status_code=204, responses=error_responses(409))
+    @app.post("/api/retry", status_code=204, responses=error_responses(403, 409, 421))
     async def retry() -> None:
         """Open a lost source again."""
         app.state.pipeline.retry()
+
+    _add_socket(app, list(sources))
+
+
+def _add_socket(app: FastAPI, sources: list[str]) -> None:
+    settings: Settings = app.state.settings
+    viewers = Places(
+        settings.max_viewers,
+        f"{settings.max_viewers} are connected to the live view already; try again later",
+    )
 
     @app.websocket("/ws")
     async def live_stream(websocket: WebSocket) -> None:
@@ -228,10 +251,13 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
                 {"name": name, "colour": colour_hex(index)}
                 for index, name in enumerate(detector.config.class_names)
             ],
-            "sources": list(sources),
-            "max_reads": MAX_READS,
-            "max_body_bytes": app.state.settings.max_body_bytes,
+            "sources": sources,
+            "max_reads": settings.max_reads,
+            "max_body_bytes": settings.max_body_bytes,
             "settings": vars(pipeline.options),
         }
-        max_pixels: int = app.state.settings.max_pixels
-        await LiveConnection(websocket, pipeline, hello, max_pixels).run()
+        try:
+            with viewers.take():
+                await LiveConnection(websocket, pipeline, app.state.intake, hello).run()
+        except PipelineBusyError as error:
+            await turn_away(websocket, str(error))

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args
 
+from detector_app.exchange import ReadOptions
+from detector_app.security import ANY_HOST, is_host
 from detector_app.sources import Source, parse_source
-from spyv4.config import check_reads
+from spyv4.config import MAX_READS, ModelConfig, check_reads
 from spyv4.detector import RuntimeName
 from spyv4.errors import ConfigError
 from spyv4.preprocess import MAX_PIXELS
@@ -31,9 +33,14 @@ class Settings:
         reads: reads of a live frame at first, None for the model's own.
         score_threshold: least score of a box where a client says none, 0..1; None for that of the
             weights.
+        max_reads: the most reads that clients may ask for, 1..256.
+        allowed_host: names and addresses, besides its own address, under which browsers may reach
+            the server (in the environment separated by commas); * for any.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
         queue_size: how many sent pictures may wait, at least 1.
+        max_uploads: how many pictures may be on their way over HTTP at a time, at least 1.
+        max_viewers: how many may be connected to the live view, at least 1.
     """
 
     host: str = "127.0.0.1"
@@ -46,9 +53,13 @@ class Settings:
     compile: bool = False
     reads: int | None = None
     score_threshold: float | None = None
+    max_reads: int = 32
+    allowed_host: tuple[str, ...] = ()
     max_body_mb: float = 32.0
     max_megapixels: float = 50.0
-    queue_size: int = field(default=8)
+    queue_size: int = 8
+    max_uploads: int = 16
+    max_viewers: int = 64
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -57,17 +68,34 @@ class Settings:
             raise ConfigError(
                 f"runtime must be one of {', '.join(get_args(RuntimeName))}, not {self.runtime!r}"
             )
-        if self.reads is not None:
-            check_reads(self.reads)
+        self._check_reads()
         if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise ConfigError(f"score_threshold must be in 0..1, not {self.score_threshold}")
+        for name in self.allowed_host:
+            if name != ANY_HOST and not is_host(name):
+                raise ConfigError(
+                    "allowed_host must be a name or address without scheme and port, such as "
+                    f"spikes.example, or * for any, not {name!r}"
+                )
         most = {"max_megapixels": MAX_PIXELS / 1e6}
-        for name in ("max_body_mb", "max_megapixels", "queue_size"):
+        for name in ("max_body_mb", "max_megapixels", "queue_size", "max_uploads", "max_viewers"):
             value, limit = getattr(self, name), most.get(name, 1e6)
             if not 0 < value <= limit:
                 raise ConfigError(
                     f"{name} must be greater than 0 and at most {limit:g}, not {value}"
                 )
+
+    def _check_reads(self) -> None:
+        if not 1 <= self.max_reads <= MAX_READS:
+            raise ConfigError(f"max_reads must be from 1 to {MAX_READS}, not {self.max_reads}")
+        if self.reads is None:
+            return
+        check_reads(self.reads)
+        if self.reads > self.max_reads:
+            raise ConfigError(
+                f"reads must be at most {self.max_reads}, not {self.reads}; ask for fewer or raise "
+                "--max-reads"
+            )
 
     @property
     def max_body_bytes(self) -> int:
@@ -78,6 +106,11 @@ class Settings:
     def max_pixels(self) -> int:
         """The largest picture in pixels."""
         return int(self.max_megapixels * 1_000_000)
+
+    def read_options(self, model: ModelConfig) -> ReadOptions:
+        """How live frames are looked at at first."""
+        reads = self.reads or min(model.reads, self.max_reads)
+        return ReadOptions.of(model, reads, self.score_threshold)
 
     def open_source(self, *, loop: bool = True) -> Source | None:
         """The source that `source` names, or None for `none`."""
@@ -118,7 +151,11 @@ _CONVERTERS: Mapping[str, Any] = {
     "compile": lambda text: bool(int(text)),
     "reads": int,
     "score_threshold": float,
+    "max_reads": int,
+    "allowed_host": lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
     "max_body_mb": float,
     "max_megapixels": float,
     "queue_size": int,
+    "max_uploads": int,
+    "max_viewers": int,
 }

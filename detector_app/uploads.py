@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import io
 import warnings
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -15,10 +17,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from detector_app.errors import BadRequestError, NotAnImageError, PayloadTooLargeError
+from detector_app.errors import (
+    BadRequestError,
+    NotAnImageError,
+    PayloadTooLargeError,
+    TooSlowError,
+)
+from detector_app.limits import Deadlines, Progress
 from spyv4.errors import ImageError
 from spyv4.preprocess import read_image
 
+T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What strangers may send: Pillow has readers that run other programs."""
 DISCARD_S = 10.0
@@ -27,7 +36,9 @@ SILENCE_S = 1.0
 """How long to wait for more of it."""
 
 
-async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str, str]]:
+async def read_upload(
+    request: Request, max_bytes: int, deadlines: Deadlines
+) -> tuple[bytes, dict[str, str]]:
     """The picture in a request, and the form fields sent beside it.
 
     The body is either the picture itself or a multipart form with one file. At most `max_bytes`
@@ -35,13 +46,14 @@ async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str
 
     Raises:
         PayloadTooLargeError: the body is larger than `max_bytes`.
+        TooSlowError: it comes more slowly than the deadlines ask.
         BadRequestError: there is no picture.
     """
     declared = request.headers.get("content-length", "")
     try:
         if declared.isdecimal() and int(declared) > max_bytes:
             raise _too_large(max_bytes)
-        return await _read_limited(request, max_bytes)
+        return await _read_limited(request, max_bytes, deadlines)
     except PayloadTooLargeError:
         await discard_body(request)
         raise
@@ -49,9 +61,11 @@ async def read_upload(request: Request, max_bytes: int) -> tuple[bytes, dict[str
         raise BadRequestError("the connection was closed before the whole picture came") from None
 
 
-async def _read_limited(request: Request, max_bytes: int) -> tuple[bytes, dict[str, str]]:
+async def _read_limited(
+    request: Request, max_bytes: int, deadlines: Deadlines
+) -> tuple[bytes, dict[str, str]]:
     """`read_upload` that trusts no Content-Length."""
-    limited = Request(request.scope, _limited(request.receive, max_bytes))
+    limited = Request(request.scope, _limited(request.receive, max_bytes, deadlines))
     content_type = request.headers.get("content-type", "")
     fields: dict[str, str] = {}
     if not content_type.startswith("multipart/form-data"):
@@ -83,14 +97,23 @@ async def _picture_of(form: FormData) -> tuple[bytes, dict[str, str]]:
     return data, fields
 
 
-def _limited(receive: Receive, max_bytes: int) -> Receive:
-    """`receive` that raises as soon as more than `max_bytes` of body have come."""
+def _limited(receive: Receive, max_bytes: int, deadlines: Deadlines) -> Receive:
+    """`receive` that raises as soon as a body is larger than `max_bytes`, or late."""
     total = 0
+    progress = Progress(deadlines)
 
     async def limited() -> Message:
         nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
+        try:
+            async with asyncio.timeout(progress.remaining_s):
+                message = await receive()
+        except TimeoutError:
+            raise TooSlowError(
+                "the picture came too slowly; send a smaller one, or use a faster connection"
+            ) from None
+        count = len(message.get("body", b""))
+        progress.add(count)
+        total += count
         if total > max_bytes:
             raise _too_large(max_bytes)
         return message
@@ -109,8 +132,34 @@ async def discard_body(request: Request) -> None:
         async with asyncio.timeout(DISCARD_S):
             more = True
             while more:
-                message = await asyncio.wait_for(request.receive(), SILENCE_S)
+                # Not wait_for: in Python 3.11 it may miss that the time for all of it is over.
+                async with asyncio.timeout(SILENCE_S):
+                    message = await request.receive()
                 more = message.get("more_body", False)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, which is cancelled where the client leaves before.
+
+    Raises:
+        BadRequestError: where it does.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnection(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise BadRequestError("the connection was closed before the answer was ready")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnection(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _too_large(max_bytes: int) -> PayloadTooLargeError:
@@ -119,14 +168,11 @@ def _too_large(max_bytes: int) -> PayloadTooLargeError:
     )
 
 
-def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode a picture, after a look at its header alone.
-
-    Returns:
-        BGR uint8 [H, W, 3].
+def count_pixels(data: bytes, max_pixels: int) -> int:
+    """How many pixels a picture has, by its header alone.
 
     Raises:
-        NotAnImageError: not a picture, or a damaged one.
+        NotAnImageError: not a picture.
         PayloadTooLargeError: more than `max_pixels` pixels.
     """
     try:
@@ -142,6 +188,18 @@ def decode_upload(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         ) from None
     if width * height > max_pixels:
         raise PayloadTooLargeError(_too_many(f" of {width} x {height} pixels", max_pixels))
+    return width * height
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """Decode a picture of which `count_pixels` has seen the header.
+
+    Returns:
+        BGR uint8 [H, W, 3].
+
+    Raises:
+        NotAnImageError: a damaged picture.
+    """
     try:
         return read_image(data)
     except ImageError as error:

@@ -15,6 +15,8 @@ from torch import Tensor
 from spyv4.errors import ImageError
 
 MAX_PIXELS = 64_000_000
+STRIP = 128
+"""Rows that are converted at a time."""
 _ORIENTATION_TAG = 0x0112
 # What Pillow raises, by format, for files that are cut short or hold nonsense.
 _DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, EOFError)
@@ -71,8 +73,17 @@ def to_frame(image: Image.Image, name: str = "the picture") -> Frame:
         # Pillow would cut these at 255 and show white.
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return np.ascontiguousarray(rgb[..., ::-1])
+    return _strip_by_strip(image)
+
+
+def _strip_by_strip(image: Image.Image) -> Frame:
+    """The conversion to BGR in strips, since whole copies take several times the memory."""
+    width, height = image.size
+    frame = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, STRIP):
+        strip = image.crop((0, top, width, min(top + STRIP, height)))
+        frame[top : top + STRIP] = np.asarray(strip.convert("RGB"))[..., ::-1]
+    return frame
 
 
 def load_frame(picture: Picture) -> Frame:

@@ -68,6 +68,7 @@ def test_every_read_on_request(client, jpeg):
     "options",
     [
         {"reads": 0},
+        {"reads": 33},
         {"reads": 10_000},
         {"reads": "many"},
         {"score_threshold": -0.1},
@@ -83,6 +84,12 @@ def test_parameters_out_of_range(client, jpeg, options):
     ):
         assert response.status_code == 422
         assert detail(response).startswith(next(iter(options)))
+
+
+def test_the_limit_of_reads_is_named(client, jpeg):
+    assert client.post("/detect", params={"reads": 32}, content=jpeg).json()["reads"] == 32
+    refused = client.post("/detect", params={"reads": 33}, content=jpeg)
+    assert detail(refused) == "reads: at most 32 are allowed, not 33"
 
 
 def test_what_is_not_a_picture(client, jpeg):
@@ -129,7 +136,8 @@ def test_a_body_that_is_too_large_is_not_read(client):
 def test_a_client_that_goes_away_does_no_harm(url, client):
     host, port = url.removeprefix("http://").split(":")
     with create_connection((host, int(port))) as connection:
-        connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nxxx")
+        head = f"POST /detect HTTP/1.1\r\nHost: {host}\r\nContent-Length: 999\r\n\r\n"
+        connection.sendall(head.encode() + b"xxx")
     assert client.get("/api/health").status_code == 200
 
 
@@ -175,7 +183,11 @@ def test_health_and_documents(client):
     assert client.get("/").headers["content-type"].startswith("text/html")
     assert client.get("/docs").status_code == 200
     described = client.get("/openapi.json").json()
-    assert set(described["paths"]["/detect"]["post"]["responses"]) >= {"200", "413", "415", "422"}
+    post = described["paths"]["/detect"]["post"]
+    assert set(post["responses"]) >= {"200", "413", "415", "422"}
+    assert "1..32" in next(p for p in post["parameters"] if p["name"] == "reads")["description"]
+    form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert form["reads"]["maximum"] == 32
 
 
 def test_what_is_illegal_now(client):

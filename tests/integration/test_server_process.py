@@ -1,15 +1,20 @@
 """The commands as processes of their own: ports, signals, memory."""
 
+import io
+import json
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
+from websockets.sync.client import connect
 
 from detector_app.capture import Capture
 from detector_app.sources import parse_source
@@ -58,6 +63,29 @@ def test_a_file_of_200_mb_is_not_held_in_memory(server, declared):
     assert answer.status_code == 413
     assert time.monotonic() - started < DISCARD_S + 5
     assert peak_mb(process) - before < 80
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_large_pictures_of_many_clients_are_not_held_in_memory(server):
+    """One takes 150 MB decoded, and 100 MB more while it is; twelve would take 1,800."""
+    process, url = server
+    picture = io.BytesIO()
+    Image.new("L", (8000, 6250)).save(picture, "PNG", compress_level=1)
+    before = peak_mb(process)
+
+    def look(_):
+        with connect(url.replace("http", "ws") + "/ws", max_size=None, ping_timeout=None) as viewer:
+            viewer.send('{"type": "watch", "on": false}')
+            viewer.send(picture.getvalue())
+            for message in viewer:
+                kind = json.loads(message) if isinstance(message, str) else {}
+                if kind.get("own"):
+                    return kind["type"]
+        return None
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(look, range(12))) == ["read"] * 12
+    assert peak_mb(process) - before < 700
 
 
 def test_a_second_server_on_the_port_says_so(server, weights):

@@ -1,5 +1,6 @@
 """The real server on a free port, in a thread."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +9,19 @@ import uvicorn
 from fastapi import FastAPI
 
 from detector_app.cli import listen
+from detector_app.connections import server_config
 from tests.unit.detector_app.scripted import wait_until
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(
+    app: FastAPI, *, open_files: int = 1024, send_buffer: int | None = None
+) -> Iterator[str]:
     """The address of `app`, which stops at the end."""
     with listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+        if send_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        server = uvicorn.Server(server_config(app, open_files))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -87,6 +87,15 @@ def test_reads_out_of_range(pictures, tmp_path, reads, capsys):
     assert not out.exists()
 
 
+def test_more_reads_than_clients_may_ask_for(pictures, tmp_path, capsys):
+    for command in (serve_command, webcam_command):
+        assert command(["--port", "0", "--reads", "33"]) == 2
+        assert "reads must be at most 32, not 33" in capsys.readouterr().err
+        assert command(["--port", "0", "--reads", "9", "--max-reads", "8"]) == 2
+        assert "--max-reads" in capsys.readouterr().err
+    assert detect_command([str(pictures), "--output", str(tmp_path / "o"), "--reads", "33"]) == 0
+
+
 def test_a_taken_port_is_known_before_the_model_is_loaded(monkeypatch, capsys):
     monkeypatch.setattr(cli, "load_detector", lambda _settings: pytest.fail("loaded the model"))
     with listen("127.0.0.1", 0) as listener:

@@ -1,9 +1,12 @@
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 from detector_app.errors import (
+    AbandonedError,
     PipelineBusyError,
     PipelineFailedError,
     PipelineStateError,
@@ -232,3 +235,49 @@ def test_a_mailbox_never_holds_two_frames(pipeline, source):
     assert {int(update.frame.image_bgr[0, 0, 0]) for update in mailbox.drain()} == {3}
     assert mailbox.drain() == []
     assert mailbox.frame_id is None
+
+
+def test_a_cancelled_look_ends_before_its_next_read(pipeline):
+    reads, answers, begun = [], [], threading.Event()
+
+    def leave(detections):
+        begun.wait(10)
+        reads.append(detections.reads)
+        answers[0].cancel()
+
+    answers.append(pipeline.submit(IMAGE, ReadOptions(200, 0.5), leave))
+    begun.set()
+    with pytest.raises(AbandonedError):
+        answers[0].result(10)
+    assert reads == [1]
+
+
+def test_a_cancelled_picture_leaves_its_place_and_memory(pipeline):
+    """One that waited, one that was looked at, one that failed: nobody keeps their pictures."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_detections):
+        begun.set()
+        go_on.wait(10)
+
+    def fail(_detections):
+        raise ValueError("on purpose")
+
+    images = [IMAGE.copy() for _ in range(3)]
+    kept = [weakref.ref(image) for image in images]
+    held = pipeline.submit(images[0], OPTIONS, hold)
+    assert begun.wait(10)
+    waiting = pipeline.submit(images[1], OPTIONS)
+    failing = pipeline.submit(images[2], OPTIONS, fail)
+    del images
+    assert waiting.cancel()
+    assert len(pipeline.jobs) == 1
+    held.cancel()
+    go_on.set()
+    with pytest.raises(ValueError, match="on purpose"):
+        failing.result(10)
+    gc.disable()
+    try:
+        wait_until(lambda: not any(reference() is not None for reference in kept))
+    finally:
+        gc.enable()

@@ -26,6 +26,14 @@ def test_defaults_then_environment_then_command_line():
         ("queue_size", -1),
         ("max_megapixels", 100.0),
         ("max_body_mb", float("inf")),
+        ("max_reads", 0),
+        ("max_reads", 257),
+        ("reads", 33),
+        ("max_viewers", 0),
+        ("max_uploads", 0),
+        ("allowed_host", ("http://spikes.example",)),
+        ("allowed_host", ("spikes.example:80",)),
+        ("allowed_host", ("",)),
     ],
 )
 def test_what_is_out_of_range_is_named(name, value):
@@ -36,6 +44,11 @@ def test_what_is_out_of_range_is_named(name, value):
 def test_a_variable_that_is_no_number_is_named():
     with pytest.raises(ConfigError, match="SPYV4_PORT must be a number, not 'http'"):
         load_settings({}, {"SPYV4_PORT": "http"})
+
+
+def test_allowed_hosts_are_separated_by_commas():
+    settings = load_settings({}, {"SPYV4_ALLOWED_HOST": "spikes.example, ::2,*"})
+    assert settings.allowed_host == ("spikes.example", "::2", "*")
 
 
 def test_sources():

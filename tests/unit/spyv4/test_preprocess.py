@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from spyv4.errors import ImageError
-from spyv4.preprocess import boxes_to_picture, load_frame, read_image, to_images
+from spyv4.preprocess import STRIP, boxes_to_picture, load_frame, read_image, to_images
 
 ORIENTATION = 0x0112
 
@@ -201,3 +201,12 @@ def test_boxes_are_stretched_back_and_cut() -> None:
     back = boxes_to_picture(boxes, (32, 64), (100, 640))
     assert back.tolist() == [[0, 0, 640, 100], [0, 50, 640, 100]]
     assert boxes_to_picture(np.zeros((0, 4), np.float32), (32, 64), (9, 9)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "LA"])
+@pytest.mark.parametrize("height", [1, STRIP, 2 * STRIP + 1])
+def test_strips_change_nothing(mode: str, height: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (height, 5, 3), np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+    expected = np.asarray(image.convert("RGB"))[..., ::-1]
+    np.testing.assert_array_equal(load_frame(image), expected)

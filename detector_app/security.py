@@ -1,0 +1,97 @@
+"""Who may use the server from a browser: its own page alone, under a name that is its own.
+
+A page of another site can make a visitor's browser send requests here. `Origin` tells where the
+page is from. `Host` tells the name under which the browser reached us: a site that lets its own
+name point here (DNS rebinding) would pass for our page otherwise.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+ANY_HOST = "*"
+LOCAL = ("localhost", "127.0.0.1", "::1")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]@/]+)\]|(?P<name>[^\[\]@/:\s]+))(?::\d{1,5})?")
+
+
+class Security:
+    """ASGI middleware that refuses foreign hosts and origins.
+
+    Args:
+        app: what it protects.
+        trusted: names and addresses under which the server may be reached, besides those of this
+            machine and the address that a connection came in on; `*` for any.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: Iterable[str] = ()) -> None:
+        self._app = app
+        self._trusted = {canonical_host(name) for name in (*LOCAL, *trusted)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it; a WebSocket before it is accepted."""
+        if scope["type"] in ("http", "websocket"):
+            refusal = self._check(scope)
+            if refusal is not None:
+                status, detail = refusal
+                await JSONResponse({"detail": detail}, status)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
+        """Why a request is refused, or None."""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        name = host_name(hosts[0]) if len(hosts) == 1 else None
+        if name is None:
+            return (
+                HTTPStatus.BAD_REQUEST,
+                "the request must have one Host header, a name or address",
+            )
+        here = canonical_host((scope.get("server") or ("",))[0])
+        if not {name, ANY_HOST} & self._trusted and name != here:
+            return HTTPStatus.MISDIRECTED_REQUEST, (
+                f"{name[:100]!r} is no name of this server; reach it by its address, or start it "
+                "with --allowed-host"
+            )
+        if scope["type"] == "http" and scope["method"] in SAFE_METHODS:
+            return None
+        for origin in headers.getlist("origin"):
+            if urlsplit(origin).netloc.lower() != hosts[0].lower():
+                return HTTPStatus.FORBIDDEN, "a page of another site may not do this"
+        return None
+
+
+def host_name(header: str) -> str | None:
+    """The name or address in a Host header, without its port; None where it is malformed."""
+    match = _HOST.fullmatch(header.strip())
+    return None if match is None else canonical_host(match["ipv6"] or match["name"])
+
+
+def is_host(name: str) -> bool:
+    """Whether this is a name or address alone, without scheme, port and path."""
+    if ":" not in name:
+        return host_name(name) is not None
+    try:
+        ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def canonical_host(name: str) -> str:
+    """One spelling of a name or address."""
+    name = name.strip("[]").partition("%")[0].lower()
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)

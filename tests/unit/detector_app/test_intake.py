@@ -1,0 +1,78 @@
+import asyncio
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from detector_app import intake
+from detector_app.errors import NotAnImageError
+from detector_app.exchange import ReadOptions
+from detector_app.intake import Intake
+from detector_app.pipeline import Pipeline
+
+OPTIONS = ReadOptions(1, 0.5)
+IMAGE = np.full((48, 64, 3), 90, np.uint8)
+DATA = cv2.imencode(".png", IMAGE)[1].tobytes()
+PIXELS = 48 * 64
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Grows with every picture that is decoded."""
+    decode, count = intake.decode, []
+
+    def counted(data):
+        count.append(1)
+        return decode(data)
+
+    monkeypatch.setattr(intake, "decode", counted)
+    monkeypatch.setattr(intake, "PIXELS_IN_FLIGHT", 2 * PIXELS)
+    return count
+
+
+@pytest.fixture
+def pipeline(detector):
+    made = Pipeline(detector)
+    made.start()
+    yield made
+    made.stop()
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_decoded_pictures_that_wait_count_too(pipeline, decoded):
+    """Two fit; more are decoded only as those are done, leave, or turn out to be damaged."""
+    started, release = threading.Event(), threading.Event()
+
+    def hold(_detections):
+        started.set()
+        release.wait(20)
+
+    async def run():
+        pictures = Intake(pipeline, PIXELS)
+
+        async def look():
+            return await pictures.look(await pictures.decode(DATA), OPTIONS)
+
+        held = pipeline.submit(IMAGE, OPTIONS, hold)
+        await until(started.is_set)
+        looks = [asyncio.create_task(look()) for _ in range(5)]
+        await until(lambda: len(pipeline.jobs) == 2)
+        gone = looks.pop(0)
+        gone.cancel()
+        await until(lambda: len(decoded) == 3 and len(pipeline.jobs) == 2)
+        release.set()
+        assert all(result.reads == 1 for result in await asyncio.gather(*looks))
+        held.result(10)
+        for _ in range(5):
+            with pytest.raises(NotAnImageError):
+                await pictures.decode(DATA[:-30])
+        assert (await look()).reads == 1
+        pictures.close()
+
+    asyncio.run(run())
