@@ -13,7 +13,7 @@ demo: setup
 	$(BIN)/spyv4-serve --source demo --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: setup
 	$(BIN)/ruff format --check .

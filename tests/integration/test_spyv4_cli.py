@@ -36,7 +36,6 @@ def test_bench_times_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ("options", "message"),
     [
         (["--describe", "--image-size", "100", "416"], "multiples of 32"),
-        (["--rounds", "0"], "--rounds must be at least 1"),
         (["--reads", "10000"], "reads must be a whole number from 1 to 256"),
         (["--model", "spyv4", "--weights", "x"], "--model or --weights"),
         (["--weights", "nowhere.safetensors"], "neither a file nor one of the shipped"),
@@ -49,6 +48,12 @@ def test_bench_answers_mistakes_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_bench_wants_a_round(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bench_command(["--rounds", "0"])
+    assert "--rounds: must be a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_export_refuses_another_suffix(capsys: pytest.CaptureFixture[str]) -> None:
