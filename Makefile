@@ -7,12 +7,15 @@ BIN := .venv/bin
 # Threads that spin while they wait make everything many times slower beside one busy process.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test coverage lint format setup clean
 
 demo: setup
 	$(BIN)/spyv4-serve --source demo --port $(PORT)
 
 test: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+coverage: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: setup

@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from spyv4.commandline import build_parser, run_command
 
 BESIDE = """
 import multiprocessing, statistics, time
@@ -70,17 +73,20 @@ def test_a_policy_that_the_user_chose_is_kept():
     assert "OMP_WAIT_POLICY = 'ACTIVE'" in done.stderr
 
 
-def test_threads_of_a_command_are_those_asked_for():
-    code = (
-        "import torch; from spyv4.commandline import *; "
-        "parser = build_parser('command', '', ''); "
-        "run_command(parser, lambda _: print(torch.get_num_threads()), ['--threads', '{}'])"
-    )
-    for threads in ("1", "3"):
-        assert run(code.format(threads)).stdout.strip() == threads
-    refused = run(code.format("0"))
-    assert "--threads" in refused.stderr
-    assert "at least 1" in refused.stderr
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_of_a_command_are_those_asked_for(monkeypatch, threads):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    parser = build_parser("command", "", "")
+    assert run_command(parser, lambda _: None, ["--threads", str(threads)]) == 0
+    assert run_command(parser, lambda _: None, []) == 0
+    assert asked == [threads]
+
+
+def test_no_threads_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_command(build_parser("command", "", ""), lambda _: None, ["--threads", "0"])
+    assert "--threads: must be a whole number of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
