@@ -31,7 +31,7 @@ from spyv4.commandline import (
 from spyv4.config import MAX_READS
 from spyv4.detector import RuntimeName
 from spyv4.errors import ArgumentError, ImageError
-from spyv4.look import Options
+from spyv4.options import ReadOptions
 from spyv4.preprocess import read_image
 from spyv4.runtime.torch_runtime import Precision
 
@@ -48,6 +48,23 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
     add_score_threshold(parser)
+
+
+def _add_start_options(parser: argparse.ArgumentParser) -> None:
+    """Quirks of the authors' code."""
+    parser.add_argument(
+        "--carry-state",
+        action="store_true",
+        default=None,
+        help="start each frame from the state the last one left, with --reads 1 say, as the "
+        "authors' webcam loop does",
+    )
+    parser.add_argument(
+        "--start-seed",
+        type=int,
+        metavar="N",
+        help="start from random potentials drawn with this seed, as the authors' code does",
+    )
 
 
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +107,7 @@ def detect_command(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--iou-threshold",
         type=share,
-        default=Options.iou_threshold,
+        default=ReadOptions().iou_threshold,
         metavar="I",
         help="boxes of a class that overlap more are one, 0..1 (%(default)s)",
     )
@@ -207,6 +224,7 @@ def webcam_command(argv: list[str] | None = None) -> int:
         help="auto: a window where OpenCV can open one, the browser otherwise",
     )
     parser.add_argument("--open", action="store_true", help="also open the browser")
+    _add_start_options(parser)
     _add_server_options(parser)
     _add_model_options(parser)
     return run_command(parser, _webcam, argv)

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 
-from detector_app.exchange import ReadOptions
 from detector_app.intake import Intake
 from detector_app.limits import Places
 from detector_app.pipeline import Pipeline
@@ -88,11 +87,7 @@ def add_detect(app: FastAPI) -> None:
             "iou_threshold": iou_threshold,
             "per_read": per_read,
         }
-        defaults = ReadOptions.of(
-            pipeline.detector.config,
-            min(pipeline.detector.config.reads, settings.max_reads),
-            settings.score_threshold,
-        )
+        defaults = settings.sent_options(pipeline.detector.config)
         with contextlib.ExitStack() as place:
             try:  # before the body is read
                 pipeline.require_room()
@@ -108,7 +103,9 @@ def add_detect(app: FastAPI) -> None:
         partials: list[Detections] = []
         on_read = partials.append if parameters.per_read else None
         submitted = time.perf_counter()
-        result = await while_connected(request, intake.look(picture, parameters.options, on_read))
+        result = await while_connected(
+            request, intake.look(picture, parameters.options(defaults), on_read)
+        )
         finished = time.perf_counter()
         timings = {stage: round(ms, 2) for stage, ms in result.timings_ms.items()}
         timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)

@@ -1,4 +1,4 @@
-"""How frames are looked at, and what the inference thread hands to viewers."""
+"""What the inference thread hands to viewers."""
 
 import threading
 from collections import deque
@@ -6,29 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from detector_app.capture import Frame
-from spyv4 import Detections, ModelConfig
-from spyv4.look import Options
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a picture is looked at."""
-
-    reads: int
-    score_threshold: float
-    iou_threshold: float = Options.iou_threshold
-
-    @classmethod
-    def of(
-        cls, config: ModelConfig, reads: int | None = None, score_threshold: float | None = None
-    ) -> "ReadOptions":
-        """What the weights suggest, but for what is given."""
-        return cls(
-            reads=config.reads if reads is None else reads,
-            score_threshold=(
-                config.score_threshold if score_threshold is None else score_threshold
-            ),
-        )
+from spyv4 import Detections
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_app.exchange import ReadOptions
 from detector_app.limits import Budget, Lease
 from detector_app.pipeline import Pipeline
 from detector_app.uploads import count_pixels, decode
-from spyv4 import Detections
+from spyv4 import Detections, ReadOptions
 
 PIXELS_IN_FLIGHT = 50_000_000
 """How many pixels may be decoded at a time, whether they wait or are looked at.

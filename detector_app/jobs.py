@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector_app.errors import PipelineBusyError
-from detector_app.exchange import ReadOptions
 from detector_app.telemetry import LatencyWindow, RateMeter
-from spyv4 import Detections
+from spyv4 import Detections, ReadOptions
 from spyv4.errors import SPYv4Error
 
 
@@ -39,7 +38,6 @@ class Job:
         image_bgr: uint8 [H, W, 3].
         options: how to look at it.
         on_read: called in the inference thread after every read; must be quick.
-        rasters: whether to sample the spikes of every layer too.
         result: receives the detections after the last read, or the error.
         submitted_at: `time.monotonic()` in seconds.
     """
@@ -47,7 +45,6 @@ class Job:
     image_bgr: NDArray[np.uint8]
     options: ReadOptions
     on_read: Callable[[Detections], None] | None = None
-    rasters: bool = False
     result: Answer = field(default_factory=Answer)
     submitted_at: float = field(default_factory=time.monotonic)
 

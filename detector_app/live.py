@@ -49,7 +49,7 @@ from detector_app.health import statistics
 from detector_app.intake import Intake
 from detector_app.messages import live_message, read_message
 from detector_app.pipeline import Pipeline
-from detector_app.schemas import check_parameters
+from detector_app.schemas import check_parameters, settings_of
 from spyv4 import Detections
 from spyv4.config import MAX_READS
 from spyv4.errors import SPYv4Error
@@ -142,7 +142,7 @@ class LiveConnection:
             await self._send_live()
             if time.monotonic() - self._statistics_at >= STATISTICS_INTERVAL_S:
                 self._statistics_at = time.monotonic()
-                options = vars(self._pipeline.options)
+                options = settings_of(self._pipeline.options)
                 figures = statistics(self._pipeline)
                 await self._send({"type": "statistics", "settings": options, **figures})
 
@@ -192,7 +192,7 @@ class LiveConnection:
         match message.get("type"):
             case "settings":
                 checked = check_parameters(message, self._pipeline.options, self._max_reads)
-                self._pipeline.options = checked.options
+                self._pipeline.options = checked.options(self._pipeline.options)
             case "watch":
                 await self._watch(bool(message.get("on")))
             case "shown":
@@ -237,7 +237,7 @@ class LiveConnection:
 
         def deliver(detections: Detections) -> None:
             latency_ms = 1000 * (time.monotonic() - started)
-            message = read_message(detections, frame_id, options.reads, latency_ms, own=True)
+            message = read_message(detections, frame_id, options.reads or 1, latency_ms, own=True)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody to tell
                 self._loop.call_soon_threadsafe(self._deliver_own, message)
 

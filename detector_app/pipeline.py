@@ -7,22 +7,28 @@ pictures wait in a bounded queue and go first: one is served before every read o
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector_app.capture import Capture, Frame
-from detector_app.errors import PipelineFailedError, PipelineStateError, SourceLostError
-from detector_app.exchange import Mailbox, ReadOptions, Update
-from detector_app.interruption import interruptible
+from detector_app.errors import (
+    AbandonedError,
+    PipelineFailedError,
+    PipelineStateError,
+    SourceLostError,
+)
+from detector_app.exchange import Mailbox, Update
 from detector_app.jobs import Answer, Job, JobQueue
 from detector_app.sources import Source
 from detector_app.states import LEGAL, State
 from detector_app.telemetry import LatencyWindow, RateMeter
-from spyv4 import Detections, Detector
+from spyv4 import Detections, Detector, ReadOptions
 from spyv4.errors import SPYv4Error
+from spyv4.network.spyv4 import SPYv4State
+from spyv4.reading import EVERY_READ
 
 logger = logging.getLogger(__name__)
 FAILED = "the detector failed; its log says why; start it again"
@@ -48,7 +54,8 @@ class Pipeline:
         queue_size: int = 8,
     ) -> None:
         self.detector = detector
-        self.options = options or ReadOptions.of(detector.config)
+        self.options = options or ReadOptions().resolved(detector.config)
+        self._carried: SPYv4State | None = None
         self.jobs = JobQueue(queue_size)
         self.frame_rate, self.live_latency = RateMeter(), LatencyWindow()
         self.latest: Update | None = None
@@ -139,7 +146,8 @@ class Pipeline:
             PipelineStateError: where the pipeline does not run.
             PipelineFailedError: where the inference thread broke down.
         """
-        job = Job(image_bgr, options, on_read, rasters)
+        layers = self.detector.layer_names if rasters else ()
+        job = Job(image_bgr, replace(options, activity=True, raster_layers=layers), on_read)
         with self._wake:
             self.require("submit")
             self.jobs.put(job)
@@ -199,7 +207,7 @@ class Pipeline:
     def _capture_from(self, source: Source | None) -> None:
         """Capture another source; what the one before showed is no result any more."""
         self._capture.select(source)
-        self.latest = None
+        self.latest = self._carried = None
 
     def _notify(self) -> None:
         with self._wake:
@@ -223,23 +231,16 @@ class Pipeline:
         return self._stopping or bool(self.jobs) or self._capture.pending
 
     def _detect(self, job: Job) -> Detections:
-        options: dict[str, Any] = {
-            "reads": job.options.reads,
-            "score_threshold": job.options.score_threshold,
-            "iou_threshold": job.options.iou_threshold,
-            "activity": True,
-            "raster_layers": self._raster_layers if job.rasters else (),
-        }
-        detector = interruptible(self.detector, lambda: job.result.abandoned)
-        if job.on_read is None:
-            return detector.detect(job.image_bgr, **options)
-        for detections in detector.reads(job.image_bgr, **options):
-            job.on_read(detections)
-        return detections
-
-    @property
-    def _raster_layers(self) -> Sequence[str]:
-        return self.detector.layer_names
+        last = job.options.reads or self.detector.config.reads
+        at = (last,) if job.on_read is None else EVERY_READ
+        found: list[Detections] = []
+        for read in self.detector.read_batch([job.image_bgr], job.options, at=at):
+            if job.result.abandoned:
+                raise AbandonedError("nobody waits for this picture any more")
+            found = read.detections
+            if job.on_read is not None:
+                job.on_read(found[0])
+        return found[0]
 
     def _serve_live(self) -> None:
         """Read the newest frame, if there is one and somebody watches."""
@@ -275,17 +276,14 @@ class Pipeline:
 
     def _read_live(self, frame: Frame) -> None:
         """All reads of a frame, unless the source changes or nobody watches any more."""
-        source, options = self._source, self.options
-        for detections in self.detector.reads(
-            frame.image_bgr,
-            reads=options.reads,
-            score_threshold=options.score_threshold,
-            iou_threshold=options.iou_threshold,
-            activity=True,
-            raster_layers=self._raster_layers,
-        ):
+        source, latency_ms = self._source, 0.0
+        layers = self.detector.layer_names
+        options = replace(self.options, activity=True, raster_layers=layers)
+        before = self._carried if options.carry_state else None
+        for read in self.detector.read_batch([frame.image_bgr], options, state=before):
             latency_ms = 1000 * (time.monotonic() - frame.captured_at)
-            update = Update(frame, detections, options.reads, latency_ms)
+            reads = options.reads or self.detector.config.reads
+            update = Update(frame, read.detections[0], reads, latency_ms)
             with self._wake:
                 if self._stopping or not self._viewers or self._source is not source:
                     return
@@ -294,5 +292,6 @@ class Pipeline:
             for mailbox in viewers:
                 mailbox.put(update)
             self.jobs.serve(self._detect)
+            self._carried = read.state
         self.frame_rate.tick()
         self.live_latency.add(latency_ms)

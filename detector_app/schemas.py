@@ -1,12 +1,12 @@
 """What the server says over HTTP, and how what it is asked is checked."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from detector_app.exchange import ReadOptions
-from spyv4 import Detections
+from spyv4 import Detections, ReadOptions
 from spyv4.errors import ArgumentError
 
 
@@ -18,10 +18,20 @@ class DetectParameters(BaseModel):
     iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     per_read: bool = False
 
-    @property
-    def options(self) -> ReadOptions:
-        """The same without `per_read`."""
-        return ReadOptions(self.reads, self.score_threshold, self.iou_threshold)
+    def options(self, defaults: ReadOptions) -> ReadOptions:
+        """`defaults` with the values of this."""
+        return replace(
+            defaults,
+            reads=self.reads,
+            score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+        )
+
+
+def settings_of(options: ReadOptions) -> dict[str, Any]:
+    """What of the options clients may set."""
+    names = DetectParameters.model_fields.keys() - {"per_read"}
+    return {name: getattr(options, name) for name in names}
 
 
 def check_parameters(
@@ -31,7 +41,7 @@ def check_parameters(
 
     Args:
         values: what a client said.
-        defaults: in place of what it did not say.
+        defaults: in place of what it did not say; resolved.
         max_reads: most reads that it may ask for.
 
     Raises:

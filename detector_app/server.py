@@ -37,6 +37,7 @@ from detector_app.schemas import (
     error_responses,
     one_line,
     read_result,
+    settings_of,
 )
 from detector_app.security import Security
 from detector_app.settings import Settings
@@ -254,7 +255,7 @@ def _add_socket(app: FastAPI, sources: list[str]) -> None:
             "sources": sources,
             "max_reads": settings.max_reads,
             "max_body_bytes": settings.max_body_bytes,
-            "settings": vars(pipeline.options),
+            "settings": settings_of(pipeline.options),
         }
         try:
             with viewers.take():

@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from detector_app.exchange import ReadOptions
 from detector_app.security import ANY_HOST, is_host
 from detector_app.sources import Source, parse_source
 from spyv4.config import MAX_READS, ModelConfig, check_reads
 from spyv4.detector import RuntimeName
 from spyv4.errors import ConfigError
+from spyv4.options import ReadOptions
 from spyv4.preprocess import MAX_PIXELS
 from spyv4.runtime.torch_runtime import Precision
 
@@ -33,6 +33,10 @@ class Settings:
         reads: reads of a live frame at first, None for the model's own.
         score_threshold: least score of a box where a client says none, 0..1; None for that of the
             weights.
+        carry_state: start each live frame from the state the last one left, as the authors' webcam
+            loop does, instead of anew.
+        start_seed: start from random potentials drawn with this seed, as the authors' code does,
+            instead of from rest; None for rest.
         max_reads: the most reads that clients may ask for, 1..256.
         allowed_host: names and addresses, besides its own address, under which browsers may reach
             the server (in the environment separated by commas); * for any.
@@ -53,6 +57,8 @@ class Settings:
     compile: bool = False
     reads: int | None = None
     score_threshold: float | None = None
+    carry_state: bool = False
+    start_seed: int | None = None
     max_reads: int = 32
     allowed_host: tuple[str, ...] = ()
     max_body_mb: float = 32.0
@@ -109,8 +115,19 @@ class Settings:
 
     def read_options(self, model: ModelConfig) -> ReadOptions:
         """How live frames are looked at at first."""
-        reads = self.reads or min(model.reads, self.max_reads)
-        return ReadOptions.of(model, reads, self.score_threshold)
+        options = ReadOptions(
+            reads=self.reads or min(model.reads, self.max_reads),
+            score_threshold=self.score_threshold,
+            carry_state=self.carry_state,
+            start_seed=self.start_seed,
+        )
+        return options.resolved(model)
+
+    def sent_options(self, model: ModelConfig) -> ReadOptions:
+        """How a picture that a client sends is looked at where the client says nothing."""
+        return replace(
+            self.read_options(model), reads=min(model.reads, self.max_reads), carry_state=False
+        )
 
     def open_source(self, *, loop: bool = True) -> Source | None:
         """The source that `source` names, or None for `none`."""
@@ -151,6 +168,8 @@ _CONVERTERS: Mapping[str, Any] = {
     "compile": lambda text: bool(int(text)),
     "reads": int,
     "score_threshold": float,
+    "carry_state": lambda text: bool(int(text)),
+    "start_seed": int,
     "max_reads": int,
     "allowed_host": lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
     "max_body_mb": float,

@@ -11,7 +11,9 @@ import spyv4.threads  # noqa: F401 - first: it settles how torch's threads wait
 from spyv4.config import VOC_CLASSES, ModelConfig, NeuronConfig, model_preset
 from spyv4.detector import Detector
 from spyv4.errors import SPYv4Error
-from spyv4.models.spyv4 import LAYER_NAMES, SPYv4
+from spyv4.network.spyv4 import SPYv4
+from spyv4.network.table import LAYER_NAMES
+from spyv4.options import ReadOptions
 from spyv4.types import Detections
 from spyv4.weights import shipped_weights
 
@@ -22,6 +24,7 @@ __all__ = [
     "Detector",
     "ModelConfig",
     "NeuronConfig",
+    "ReadOptions",
     "SPYv4",
     "SPYv4Error",
     "__version__",

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spyv4.models.spyv4 import SpikesByLayer, flatten_spikes
+from spyv4.network.spyv4 import Spikes
 
 RASTER_NEURONS = 128
 _SEED = 8
@@ -26,14 +26,14 @@ class Activity(NamedTuple):
     rasters: Tensor
 
 
-def summarise(spikes: SpikesByLayer) -> Activity:
+def summarise(spikes: Spikes) -> Activity:
     """Firing rates and rasters of all layers, shallow to deep.
 
     Args:
         spikes: of one read of B pictures.
     """
     rates, rasters = [], []
-    for layer, tensor in enumerate(flatten_spikes(spikes)):
+    for layer, tensor in enumerate(spikes.values()):
         rates.append(tensor.float().mean(dim=(1, 2, 3)))
         channel, row, column = _indices(layer, tensor)
         rows = tensor[:, channel, row, column].float()

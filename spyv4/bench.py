@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spyv4.config import ModelConfig
 from spyv4.errors import RuntimeUnavailableError
-from spyv4.models.spyv4 import LAYER_NAMES, SPYv4, flatten_spikes
+from spyv4.network.spyv4 import SPYv4
+from spyv4.network.table import LAYER_NAMES
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.int8 import has_fast_int8
 from spyv4.runtime.precision import has_bfloat16
@@ -43,7 +44,7 @@ def describe(config: ModelConfig, image_size: tuple[int, int]) -> dict[str, Any]
         "model": config.name,
         "image_size": list(image_size),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "neurons": sum(s.numel() for s in flatten_spikes(spikes)),
+        "neurons": sum(s.numel() for s in spikes.values()),
         "spiking_layers": len(LAYER_NAMES),
         "gflop_per_read": round(counter.get_total_flops() / 1e9, 2),
     }

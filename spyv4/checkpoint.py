@@ -1,42 +1,21 @@
 """Checkpoints: safetensors with the configuration inside, read strictly."""
 
-import hashlib
 import json
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from spyv4.config import ModelConfig, from_mapping, to_mapping
+from spyv4.config import ModelConfig
 from spyv4.errors import CheckpointError, ConfigError, SaveError
-from spyv4.models.spyv4 import SPYv4
+from spyv4.files import file_sha256, write_atomically
+from spyv4.network.spyv4 import SPYv4
+from spyv4.validation import from_mapping, to_mapping
 
-FORMAT = "spyv4-1"
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Call `write(temporary_path)`, then move the result to `path`.
-
-    When writing fails (a full disk, say) the temporary file goes and what `path` held stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+FORMAT = "spyv4-2"
 
 
 def save_model(model: SPYv4, path: Path) -> None:
@@ -139,9 +118,3 @@ def _check_tensors(path: Path, expected: dict[str, Tensor], found: dict[str, Ten
     broken = [name for name, value in found.items() if not torch.isfinite(value).all()]
     if broken:
         raise CheckpointError(f"{path} holds values that are not finite, in {broken[0]}")
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from spyv4.bench import describe, time_runtimes
 from spyv4.commandline import build_parser, positive, run_command
 from spyv4.config import MODEL_PRESETS, check_image_size, check_reads, model_preset
 from spyv4.errors import ArgumentError
-from spyv4.models.spyv4 import SPYv4
+from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
 from spyv4.weights import load_weights
 

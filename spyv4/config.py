@@ -1,13 +1,13 @@
 """Configuration of a model: frozen, validated when built, stored in every checkpoint."""
 
-import dataclasses
-import difflib
-import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import field, replace
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from spyv4.errors import ConfigError
+from spyv4.validation import NotNegative, Positive, Share, configuration, require
 
 VOC_CLASSES = (
     "aeroplane",
@@ -34,63 +34,83 @@ VOC_CLASSES = (
 STRIDE = 32
 MAX_READS = 256
 
-T = TypeVar("T")
+Anchor = tuple[Positive, Positive]
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise `ConfigError` with `message` unless `condition` holds."""
-    if not condition:
-        raise ConfigError(message)
-
-
-@dataclass(frozen=True)
+@configuration
 class NeuronConfig:
-    """The liquid time-constant neuron (reference section 2, paper equation 8).
+    """The spiking neuron (reference section 2, paper equation 8).
 
     Attributes:
+        kind: `ltc` as in the released detector, `adaptive-ltc` with the threshold of equation (8)
+            that rises with recent spikes; `lif` and `adaptive-lif` with learned constant rates.
         threshold: potential above which a neuron spikes, > 0.
-        adaptive: threshold that rises with recent spikes, equation (8); off in the released
-            detector.
-        fusion: `sum` feeds c + u to the update-rate convolution (released detector, 14 M
-            parameters), `concat` feeds [c, u] (as the paper writes it, 22 M).
+        fusion: `sum` feeds c + u to the branch of a rate (released detector, 14 M parameters),
+            `concat` feeds [c, u] (as the paper writes it, 22 M); of LTC neurons.
+        rate_bias: logit at which rates start.
+        current_bias: value at which the input current starts, by its batch norm's bias. From rest
+            a neuron spikes at the first read only if kappa c > theta: with 0 for both biases that
+            is 2 % of the neurons of layer one and next to none of the deep ones.
         surrogate_gamma: height of the surrogate gradient, > 0.
         surrogate_h: share of the negative side lobes, 0..1.
         surrogate_sigma: width of the central lobe in units of potential, > 0.
         surrogate_scale: width of the side lobes relative to the central one, > 0.
     """
 
-    threshold: float = 1.0
-    adaptive: bool = False
+    kind: Literal["ltc", "adaptive-ltc", "lif", "adaptive-lif"] = "ltc"
+    threshold: Positive = 1.0
     fusion: Literal["sum", "concat"] = "sum"
-    surrogate_gamma: float = 0.5
-    surrogate_h: float = 0.15
-    surrogate_sigma: float = 0.3
-    surrogate_scale: float = 6.0
-
-    def __post_init__(self) -> None:
-        for name in ("threshold", "surrogate_gamma", "surrogate_sigma", "surrogate_scale"):
-            require(
-                getattr(self, name) > 0,
-                f"neuron.{name} must be greater than 0, not {getattr(self, name)}",
-            )
-        require(
-            0 <= self.surrogate_h <= 1,
-            f"neuron.surrogate_h must be in 0..1, not {self.surrogate_h}",
-        )
+    rate_bias: float = 1.0
+    current_bias: float = 0.3
+    surrogate_gamma: Positive = 0.5
+    surrogate_h: Share = 0.15
+    surrogate_sigma: Positive = 0.3
+    surrogate_scale: Positive = 6.0
 
 
-Anchor = tuple[float, float]
-TINY_ANCHORS: tuple[Anchor, ...] = (
-    (10, 14),
-    (23, 27),
-    (37, 58),
-    (81, 82),
-    (135, 169),
-    (344, 319),
+@configuration
+class HeadConfig:
+    """One level of the detector's head.
+
+    Attributes:
+        layer: the spiking layer that an ordinary 1x1 convolution reads it from.
+        anchors: (width, height) in pixels at the scale of the model's `image_size`.
+    """
+
+    layer: str
+    anchors: Annotated[tuple[Anchor, ...], Field(min_length=1)]
+
+
+@configuration
+class InitConfig:
+    """Where parameters start, but for the biases of neurons.
+
+    Attributes:
+        conv_std: standard deviation of the spiking layers' kernels, None for torch's own rule.
+        norm_std: of batch norm's weights around 1.
+        head_std: of the output convolutions' kernels, > 0.
+        objectness: that every place starts with, in (0, 1); near the share of places with an
+            object, or the first steps only push the objectness of empty places down.
+        class_logit: logit at which every class starts.
+    """
+
+    conv_std: Positive | None = None
+    norm_std: NotNegative = 0.0
+    head_std: Positive = 0.01
+    objectness: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    class_logit: float = -2.0
+
+
+TINY_HEADS = (
+    HeadConfig("p5_out", ((81, 82), (135, 169), (344, 319))),
+    HeadConfig("p4_out", ((23, 27), (37, 58), (81, 82))),
 )
+"""Those of Tiny-YOLOv4 at 416 x 416; the largest fine anchor is the smallest coarse one."""
+TINY_UNUSED: tuple[Anchor, ...] = ((10, 14),)
+"""Tiny-YOLOv4's anchor 0, which no head has."""
 
 
-@dataclass(frozen=True)
+@configuration
 class ModelConfig:
     """What is needed to rebuild a network.
 
@@ -98,66 +118,61 @@ class ModelConfig:
         name: preset that the network grew from, for people.
         class_names: the classes in the order of the network's outputs.
         width_multiple: channels relative to the paper's network, > 0.
-        image_size: (height, width) in pixels that pictures are stretched to by default;
-            multiples of 32. Any other multiple of 32 works too.
-        anchors: (width, height) in pixels at the scale of `image_size`.
-        anchors_p5: indices of the anchors of the coarse head (stride 32).
-        anchors_p4: indices of the anchors of the fine head (stride 16).
+        image_size: (height, width) in pixels that it is trained at; it runs at others too.
+        heads: the levels, coarse to fine.
+        unused_anchors: (width, height) of shapes that compete for objects in training and belong
+            to no head: what they win is nobody's; of the `yolov4` codec.
+        codec: how raw outputs become boxes: `yolov4` as in the paper, `scaled` as in
+            Scaled-YOLOv4 (see `spyv4.heads.codec`).
         neuron: the spiking neuron.
+        init: where parameters start.
+        dropout: share of the input channels of every spiking layer that is left out while
+            training, as whole channels, 0..1.
         readout: `last` decodes the heads of the newest read alone; `leaky` a leaky average
             over the reads so far.
         readout_rate: share of the newest read in the leaky average, in (0, 1].
-        reads: how often a picture is looked at by default.
+        reads: how often a picture is looked at by default, 1..256.
         score_threshold: least score that is shown by default, 0..1: where F1 was highest on the
             set that the weights were evaluated on (see `spyv4-eval --store-threshold`).
     """
 
     name: str = "spyv4"
-    class_names: tuple[str, ...] = VOC_CLASSES
-    width_multiple: float = 1.0
+    class_names: Annotated[tuple[str, ...], Field(min_length=1)] = VOC_CLASSES
+    width_multiple: Positive = 1.0
     image_size: tuple[int, int] = (416, 416)
-    anchors: tuple[Anchor, ...] = TINY_ANCHORS
-    anchors_p5: tuple[int, ...] = (3, 4, 5)
-    anchors_p4: tuple[int, ...] = (1, 2, 3)
+    heads: Annotated[tuple[HeadConfig, ...], Field(min_length=1)] = TINY_HEADS
+    unused_anchors: tuple[Anchor, ...] = TINY_UNUSED
+    codec: Literal["yolov4", "scaled"] = "yolov4"
     neuron: NeuronConfig = field(default_factory=NeuronConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     readout: Literal["last", "leaky"] = "last"
-    readout_rate: float = 0.3
-    reads: int = 4
-    score_threshold: float = 0.5
+    readout_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
+    reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 4
+    score_threshold: Share = 0.5
 
     def __post_init__(self) -> None:
-        require(len(self.class_names) > 0, "class_names must name at least one class")
         require(
             len(set(self.class_names)) == len(self.class_names),
             "class_names must not repeat a name",
         )
-        require(
-            self.width_multiple > 0,
-            f"width_multiple must be greater than 0, not {self.width_multiple}",
-        )
         check_image_size(self.image_size)
-        check_reads(self.reads)
-        require(
-            0 < self.readout_rate <= 1,
-            f"readout_rate must be greater than 0 and at most 1, not {self.readout_rate}",
-        )
-        require(
-            0 <= self.score_threshold <= 1,
-            f"score_threshold must be in 0..1, not {self.score_threshold}",
-        )
-        require(all(w > 0 and h > 0 for w, h in self.anchors), "anchors must have positive sides")
-        for name in ("anchors_p5", "anchors_p4"):
-            indices: tuple[int, ...] = getattr(self, name)
-            require(len(indices) > 0, f"{name} must name at least one anchor")
-            require(
-                all(0 <= index < len(self.anchors) for index in indices),
-                f"{name} must index the {len(self.anchors)} anchors, not {indices}",
-            )
 
     @property
     def outputs_per_anchor(self) -> int:
         """Box (4), objectness (1) and one score a class."""
         return 5 + len(self.class_names)
+
+    def resized(self, image_size: tuple[int, int]) -> "ModelConfig":
+        """The same network for pictures of another (height, width), its anchors scaled along."""
+        down, across = (new / old for new, old in zip(image_size, self.image_size, strict=True))
+
+        def scaled(anchors: tuple[Anchor, ...]) -> tuple[Anchor, ...]:
+            return tuple((round(w * across, 1), round(h * down, 1)) for w, h in anchors)
+
+        heads = tuple(HeadConfig(head.layer, scaled(head.anchors)) for head in self.heads)
+        unused = scaled(self.unused_anchors)
+        return replace(self, image_size=image_size, heads=heads, unused_anchors=unused)
 
 
 def check_image_size(image_size: tuple[int, int]) -> None:
@@ -178,19 +193,14 @@ def check_reads(reads: int) -> None:
     )
 
 
-def _scaled_anchors(side: int) -> tuple[Anchor, ...]:
-    return tuple((round(w * side / 416), round(h * side / 416)) for w, h in TINY_ANCHORS)
-
-
 MODEL_PRESETS: Mapping[str, ModelConfig] = {
     "spyv4": ModelConfig(),
     "spyv4-nano": ModelConfig(
         name="spyv4-nano",
         width_multiple=0.25,
-        image_size=(320, 320),
-        anchors=_scaled_anchors(320),
+        codec="scaled",
         readout="leaky",
-    ),
+    ).resized((320, 320)),
 }
 
 
@@ -199,56 +209,3 @@ def model_preset(name: str) -> ModelConfig:
     if name not in MODEL_PRESETS:
         raise ConfigError(f"unknown model {name!r}; choose one of: {', '.join(MODEL_PRESETS)}")
     return MODEL_PRESETS[name]
-
-
-def to_mapping(config: Any) -> dict[str, Any]:
-    """A configuration as plain values, ready for JSON."""
-    return dataclasses.asdict(config)
-
-
-def from_mapping(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """Build the dataclass `cls` from plain values (JSON, TOML).
-
-    Raises:
-        ConfigError: for an unknown key (with the closest known one) or a value of another type.
-    """
-    require(isinstance(values, Mapping), f"{where.rstrip('.') or 'it'} must be a table of values")
-    fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
-    built: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean {where + close[0]!r}?" if close else ""
-            raise ConfigError(f"unknown configuration key {where + key!r}{hint}")
-        built[key] = _convert(hints[key], value, where + key)
-    return cls(**built)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the annotated type `hint`, or a `ConfigError` that names `where`."""
-    origin, args = get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return from_mapping(hint, value, where + ".")  # type: ignore[arg-type]
-    if origin is Literal:
-        require(value in args, f"{where} must be one of {args}, not {value!r}")
-        return value
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _convert(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple:
-        require(isinstance(value, list | tuple), f"{where} must be a list, not {value!r}")
-        fixed = args[-1] is not Ellipsis
-        require(
-            not fixed or len(value) == len(args),
-            f"{where} must be a list of {len(args)}, not {value!r}",
-        )
-        return tuple(_convert(args[0], item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    require(
-        isinstance(value, hint) and (hint is bool or not isinstance(value, bool)),
-        f"{where} must be of type {getattr(hint, '__name__', hint)}, not {value!r}",
-    )
-    return value

@@ -1,14 +1,16 @@
 """The detector: picture in, boxes out, after every read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Unpack, get_args, overload
+from typing import Any, Literal, Unpack, get_args, overload
 
-from spyv4.config import ModelConfig, check_image_size, check_reads
+from spyv4.config import ModelConfig, check_image_size
 from spyv4.errors import ArgumentError
-from spyv4.look import DetectOptions, Look, Options
-from spyv4.models.spyv4 import LAYER_NAMES, SPYv4, SPYv4State
+from spyv4.network.spyv4 import SPYv4, SPYv4State
+from spyv4.network.table import LAYER_NAMES
+from spyv4.options import ReadKeywords, ReadOptions
 from spyv4.preprocess import Picture
+from spyv4.reading import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import Precision, TorchRuntime, pick_device
 from spyv4.types import Detections
@@ -106,102 +108,106 @@ class Detector:
 
     @overload
     def detect(
-        self,
-        image: list[Picture],
-        reads: int | None = ...,
-        **options: Unpack[DetectOptions],
+        self, image: list[Picture], reads: int | None = ..., **options: Unpack[ReadKeywords]
     ) -> list[Detections]: ...
     @overload
     def detect(
-        self, image: Picture, reads: int | None = ..., **options: Unpack[DetectOptions]
+        self, image: Picture, reads: int | None = ..., **options: Unpack[ReadKeywords]
     ) -> Detections: ...
     def detect(
         self,
         image: Picture | list[Picture],
         reads: int | None = None,
-        **options: Unpack[DetectOptions],
+        **options: Unpack[ReadKeywords],
     ) -> Detections | list[Detections]:
         """Boxes after `reads` reads.
 
         Args:
             image: path, file bytes, BGR uint8 array [H, W, 3], PIL picture, or a list of them.
             reads: how often to look, 1..256; the network's own number by default.
-            **options: see `DetectOptions`.
+            **options: the other fields of `ReadOptions`.
 
         Returns:
             One `Detections`, or a list for a list.
 
         Raises:
-            ArgumentError: if an option is out of range.
-            ConfigError: if `reads` is.
+            ArgumentError: if there is no picture, or a layer to show is not there.
+            ConfigError: if an option is out of range.
             ImageError: if a picture cannot be read.
         """
+        chosen = self.options(reads, **options)
         pictures = image if isinstance(image, list) else [image]
-        look = self._look(pictures, reads, Options(**options))
-        *_, last = look.results(last_only=True)
-        return last if isinstance(image, list) else last[0]
+        last = chosen.reads or self.config.reads
+        *_, read = self.read_batch(pictures, chosen, at=(last,))
+        return read.detections if isinstance(image, list) else read.detections[0]
 
     def reads(
-        self, image: Picture, reads: int | None = None, **options: Unpack[DetectOptions]
+        self, image: Picture, reads: int | None = None, **options: Unpack[ReadKeywords]
     ) -> Iterator[Detections]:
         """Boxes after every read, first to last; arguments as for `detect`. Stop at any time."""
-        return (batch[0] for batch in self.reads_batch([image], reads, **options))
-
-    def reads_batch(
-        self, images: Sequence[Picture], reads: int | None = None, **options: Unpack[DetectOptions]
-    ) -> Iterator[list[Detections]]:
-        """Boxes of several pictures after every read; arguments as for `detect`."""
-        return self._look(images, reads, Options(**options)).results()
+        chosen = self.options(reads, **options)
+        return (read.detections[0] for read in self.read_batch([image], chosen))
 
     def stream(
         self,
         frames: Iterable[Picture],
         reads: int | None = None,
-        *,
-        carry_state: bool = False,
-        **options: Unpack[DetectOptions],
+        **options: Unpack[ReadKeywords],
     ) -> Iterator[Detections]:
-        """Boxes of every frame of a video.
+        """Boxes of every frame of a video; `carry_state=True` is what the authors' loop does.
 
         Args:
             frames: pictures in their order.
             reads: reads of every frame.
-            carry_state: start each frame from the state the last one left (potentials, and the
-                average of a leaky read-out), as the authors' webcam loop does, instead of from
-                rest.
-            **options: see `DetectOptions`.
+            **options: the other fields of `ReadOptions`.
 
         Raises:
-            ArgumentError: at once, if an option is out of range.
-            ConfigError: at once, if `reads` is.
+            ArgumentError: at once, if a layer to show is not there.
+            ConfigError: at once, if an option is out of range.
         """
-        checked = Options(**options)
-        if reads is not None:
-            check_reads(reads)
-        return self._stream(frames, reads, checked, carry_state=carry_state)
+        return self._stream(frames, self.options(reads, **options))
 
-    def _stream(
-        self,
-        frames: Iterable[Picture],
-        reads: int | None,
-        options: Options,
-        *,
-        carry_state: bool,
-    ) -> Iterator[Detections]:
+    def _stream(self, frames: Iterable[Picture], options: ReadOptions) -> Iterator[Detections]:
         """The frames of `stream`, one by one."""
         state: SPYv4State | None = None
+        last = options.reads or self.config.reads
         for frame in frames:
-            look = self._look([frame], reads, options, state if carry_state else None)
-            *_, last = look.results(last_only=True)
-            state = look.state
-            yield last[0]
+            *_, read = self.read_batch([frame], options, at=(last,), state=state)
+            state = read.state if options.carry_state else None
+            yield read.detections[0]
 
-    def _look(
+    def options(self, reads: int | None = None, **options: Unpack[ReadKeywords]) -> ReadOptions:
+        """Keywords as `ReadOptions`, checked.
+
+        Raises:
+            ArgumentError: if a layer to show is not there.
+            ConfigError: if an option is out of range.
+        """
+        values: dict[str, Any] = {"reads": reads, **options}
+        values["raster_layers"] = tuple(options.get("raster_layers", ()))
+        for name in values["raster_layers"]:
+            if name not in self.layer_names:
+                raise ArgumentError(
+                    f"unknown layer {name!r}; choose from: {', '.join(self.layer_names)}"
+                )
+        return ReadOptions(**values)
+
+    def read_batch(
         self,
         images: Sequence[Picture],
-        reads: int | None,
-        options: Options,
+        options: ReadOptions,
+        *,
+        at: Container[int] = EVERY_READ,
+        activity_at: Container[int] | None = None,
         state: SPYv4State | None = None,
-    ) -> Look:
-        """The reads of `images`, still to be made."""
-        return Look(self.runtime, self.image_size, images, reads, options, state)
+    ) -> Iterator[Read]:
+        """Every read of several pictures, with the state after it; see `read_pictures`."""
+        return read_pictures(
+            self.runtime,
+            self.image_size,
+            images,
+            options,
+            at=at,
+            activity_at=activity_at,
+            state=state,
+        )

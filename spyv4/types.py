@@ -2,26 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 
-class HeadMaps(NamedTuple):
-    """Raw outputs of the two heads.
-
-    Attributes:
-        p5: coarse head, [B, anchors (5 + classes), H/32, W/32].
-        p4: fine head, [B, anchors (5 + classes), H/16, W/16].
-    """
-
-    p5: Tensor
-    p4: Tensor
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """The boxes found in one picture after one read.
 

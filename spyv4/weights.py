@@ -7,7 +7,7 @@ from typing import Any
 
 from spyv4.checkpoint import load_model
 from spyv4.errors import CheckpointError
-from spyv4.models.spyv4 import SPYv4
+from spyv4.network.spyv4 import SPYv4
 
 
 def _folder() -> Path:

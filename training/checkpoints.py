@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from spyv4.checkpoint import load_model, write_atomically
+from spyv4.checkpoint import load_model
 from spyv4.errors import CheckpointError, SaveError
-from spyv4.models.spyv4 import SPYv4
+from spyv4.files import write_atomically
+from spyv4.network.spyv4 import SPYv4
 
 LAST = "last.pt"
 WEIGHTS = "weights.safetensors"
 STATE_KEYS = frozenset(
-    {"config", "position", "steps_per_epoch", "model", "optimizer", "fptt", "average"}
+    {"config", "position", "steps_per_epoch", "model", "optimizer", "learner", "average"}
 )
 """What the state of a run holds (`Trainer.state_dict`)."""
 

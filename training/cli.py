@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 from spyv4.commandline import build_parser, run_command
-from spyv4.config import MODEL_PRESETS, to_mapping
+from spyv4.config import MODEL_PRESETS
 from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
-from spyv4.models.spyv4 import SPYv4
+from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
+from spyv4.validation import to_mapping
 from spyv4.weights import load_weights
 from training.checkpoints import (
     LAST,
@@ -24,15 +25,15 @@ from training.checkpoints import (
     remove_partial_files,
     resume_advice,
 )
-from training.config import RECIPES, TrainingConfig
+from training.config import TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.engine import Trainer
 from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
-from training.evaluate.during import evaluate, store_operating_point
 from training.interrupts import Interrupts
 from training.report.log import RunLog
-from training.resolve import resolve_config
+from training.resolve import RECIPES, resolve_config
+from training.run_evaluation import evaluate, store_operating_point
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def train_parser() -> argparse.ArgumentParser:
     """The options of `spyv4-train`."""
     parser = build_parser(
         "spyv4-train",
-        "Train a spiking detector with FPTT on a folder in the layout of Pascal VOC.",
+        "Train a spiking detector with FPTT, or another rule, on a folder in Pascal VOC's layout.",
         "spyv4-train --voc-root data/VOC --model spyv4-nano --epochs 100 --run runs/nano",
     )
     add = parser.add_argument
@@ -64,10 +65,10 @@ def train_parser() -> argparse.ArgumentParser:
     add("--config", type=Path, help="TOML file; keys as in the TrainingConfig docstring")
     add(
         "--recipe",
-        choices=list(RECIPES),
+        choices=RECIPES,
         default="paper",
-        help="paper: alpha is one number, as in the equations; released: two, as in the authors' "
-        "code (%(default)s)",
+        help="settings to start from (training/recipes): the paper's, those of the authors' code, "
+        "or what trains small networks well on a CPU (%(default)s)",
     )
     add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
     add(
@@ -80,7 +81,8 @@ def train_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int)
     add("--reads", type=int, help="reads of every picture")
     add("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
-    add("--optimizer", choices=["adagrad", "adamw", "sgd"])
+    add("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"], help="learning rule")
+    add("--optimizer", choices=["adagrad", "adam", "adamw", "sgd"])
     add("--learning-rate", type=float)
     add("--seed", type=int)
     add(
@@ -88,7 +90,7 @@ def train_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any other setting, in TOML: --set fptt.alpha=0.05 --set 'optimizer.name=\"sgd\"'",
+        help="any other setting, in TOML: --set learner.alpha=0.05 --set 'optimizer.name=\"sgd\"'",
     )
     add("--workers", type=int, default=1, help="processes that prepare pictures (%(default)s)")
     add(
@@ -145,7 +147,7 @@ def _build_model(arguments: argparse.Namespace, config: TrainingConfig, *, resum
             "the classes are not those of %s: the heads start anew", arguments.init_weights
         )
         fresh = model.state_dict()
-        start |= {name: fresh[name] for name in start if name.startswith("neck.head_")}
+        start |= {name: fresh[name] for name in start if name.startswith("heads.")}
     try:
         model.load_state_dict(start)
     except RuntimeError as error:

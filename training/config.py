@@ -1,117 +1,157 @@
-"""Configuration of a training run; defaults are the paper's recipe (reference section 4)."""
+"""Configuration of a training run; the recipes in `training/recipes` are values of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
-from spyv4.config import ModelConfig, check_reads, require
-from training.data.augment import AugmentationConfig
+from pydantic import Field
+
+from spyv4.config import MAX_READS, ModelConfig
+from spyv4.validation import Count, NotNegative, Positive, Share, Whole, configuration, require
+
+Range = tuple[Positive, Positive]
 
 
-@dataclass(frozen=True)
-class FPTTConfig:
-    """Forward Propagation Through Time (reference section 3).
+@configuration
+class LearnerConfig:
+    """The learning rule (reference section 3; see `training.learning`).
 
     Attributes:
-        alpha: strength of the pull towards the running mean, >= 0; 0 turns it off.
+        kind: `plain` updates at every read, `fptt` with the regulariser besides; `fptt-k` and
+            `tbptt` cut the reads in segments, go back through each and update after it, with and
+            without the regulariser; `bptt` goes back through all reads and updates once.
+        updates: how often the parameters are updated a picture. For `fptt-k` and `tbptt` the
+            number of segments; for `plain` and `fptt` the number of reads that learn, spread
+            evenly, the last one among them, while the others run without gradients. 0 for 10
+            segments, or all reads. `bptt` has one.
+        loss_at: whether a segment learns from its last read alone or from all of its reads.
+        alpha: strength of the pull towards the running mean, > 0.
         update_alpha: alpha where it stands in the update of Lambda and Wbar, as in the authors'
-            release, which has another value there; 0 for the same one, which the equations have.
+            release, which has another value there; None for the same one.
         beta: rate of the running mean, in (0, 1].
-        updates: how many of the reads of a picture update the parameters (FPTT-K), spread evenly
-            and always including the last one; 0 for all.
         gradient_clip: largest norm of the gradient; 0 for no limit.
         adopt_running_mean: whether W <- Wbar at the end of every epoch.
     """
 
-    alpha: float = 0.1
-    update_alpha: float = 0.0
-    beta: float = 0.5
-    updates: int = 0
-    gradient_clip: float = 1.0
+    kind: Literal["plain", "fptt", "fptt-k", "bptt", "tbptt"] = "fptt"
+    updates: Whole = 0
+    loss_at: Literal["end", "every"] = "end"
+    alpha: Positive = 0.1
+    update_alpha: Positive | None = None
+    beta: Annotated[float, Field(gt=0, le=1)] = 0.5
+    gradient_clip: NotNegative = 1.0
     adopt_running_mean: bool = True
 
-    def __post_init__(self) -> None:
-        require(self.alpha >= 0, f"fptt.alpha must be at least 0, not {self.alpha}")
-        require(
-            self.update_alpha >= 0,
-            f"fptt.update_alpha must be at least 0, not {self.update_alpha}",
-        )
-        require(0 < self.beta <= 1, f"fptt.beta must be in (0, 1], not {self.beta}")
-        require(self.updates >= 0, f"fptt.updates must be at least 0, not {self.updates}")
-        require(
-            self.gradient_clip >= 0,
-            f"fptt.gradient_clip must be at least 0, not {self.gradient_clip}",
-        )
+    @property
+    def regularised(self) -> bool:
+        """Whether there is a running mean."""
+        return self.kind.startswith("fptt")
 
 
-@dataclass(frozen=True)
+@configuration
 class LossConfig:
-    """Weights of the YOLOv4 loss.
+    """The loss of one read; its fashion is that of the model's codec (see `training.loss`).
 
     Attributes:
-        box_weight: of the CIoU term, >= 0.
-        objectness_weight: of the objectness term, >= 0.
-        class_weight: of the class term, >= 0.
-        p5_balance: of the coarse head's objectness, >= 0.
-        p4_balance: of the fine head's objectness, >= 0.
+        box_weight: of the CIoU term.
+        objectness_weight: of the objectness term.
+        class_weight: of the class term.
+        balance: of the objectness of each head, in the order of the model's heads.
         label_smoothing: share of a label given to all classes alike, 0..1.
-        objectness_iou_share: how far the objectness goal of a positive follows its IoU, 0..1.
+        objectness_iou_share: how far the objectness goal of a positive follows its IoU, 0..1;
+            of the `scaled` fashion.
+        ignore_iou: other places whose box overlaps an object more than this are no background,
+            0..1; of the `yolov4` fashion.
     """
 
-    box_weight: float = 1.0
-    objectness_weight: float = 7.0
-    class_weight: float = 3.0
-    p5_balance: float = 0.5
-    p4_balance: float = 1.0
-    label_smoothing: float = 0.01
-    objectness_iou_share: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("box_weight", "objectness_weight", "class_weight", "p5_balance", "p4_balance"):
-            require(getattr(self, name) >= 0, f"loss.{name} must be at least 0")
-        for name in ("label_smoothing", "objectness_iou_share"):
-            require(0 <= getattr(self, name) <= 1, f"loss.{name} must be in 0..1")
+    box_weight: NotNegative = 1.0
+    objectness_weight: NotNegative = 1.0
+    class_weight: NotNegative = 1.0
+    balance: tuple[NotNegative, ...] = (1.0, 1.0)
+    label_smoothing: Share = 0.01
+    objectness_iou_share: Share = 0.5
+    ignore_iou: Share = 0.5
 
 
-@dataclass(frozen=True)
+@configuration
 class OptimizerConfig:
     """The optimiser and its learning rate.
 
     Attributes:
         name: the paper's Adagrad, or another.
         learning_rate: peak, > 0.
-        weight_decay: >= 0; decoupled for adamw.
+        weight_decay: decoupled for adamw.
         schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end.
         final_share: 0..1.
         warmup_steps: batches over which the rate rises from 0.
         ema_decay: decay a batch of the exponential average of the parameters that is evaluated
-            and saved; 0 for none.
+            and saved, in [0, 1); 0 for none.
     """
 
-    name: Literal["adagrad", "adamw", "sgd"] = "adagrad"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
+    name: Literal["adagrad", "adam", "adamw", "sgd"] = "adagrad"
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    final_share: float = 0.01
-    warmup_steps: int = 0
-    ema_decay: float = 0.0
+    final_share: Share = 0.01
+    warmup_steps: Whole = 0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+@configuration
+class AugmentationConfig:
+    """How training pictures are varied.
+
+    Attributes:
+        flip_probability: share of pictures that are mirrored, 0..1.
+        scale: range of the zoom relative to the plain stretch, drawn evenly, > 0.
+        aspect: largest change of the aspect ratio either way, 0.25 for up to 5:4.
+        mosaic_probability: share of samples put together from four pictures, 0..1.
+        mosaic_epochs: mosaics are made while epoch < this; None for every epoch.
+        mosaic_scale: range of the zoom of the pictures in a mosaic, > 0.
+        mosaic_margin: least distance of the corner where the four meet from the border, as a
+            share of the side, in (0, 0.5].
+        colour_probability: share of samples whose colours change, 0..1.
+        brightness: largest relative change of the brightness, 0..1.
+        contrast: largest relative change of the contrast, 0..1.
+        saturation: largest relative change of the saturation, 0..1.
+        hue: largest turn of the hue, as a share of the circle, 0..0.5.
+        min_visible: boxes with a smaller share of their area left on the sample are dropped, 0..1.
+        min_side_px: boxes with a shorter side on the sample are dropped, in pixels, > 0.
+    """
+
+    flip_probability: Share = 0.5
+    scale: Range = (0.5, 1.6)
+    aspect: NotNegative = 0.25
+    mosaic_probability: Share = 0.5
+    mosaic_epochs: Whole | None = None
+    mosaic_scale: Range = (0.4, 1.0)
+    mosaic_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.3
+    colour_probability: Share = 0.8
+    brightness: Share = 0.3
+    contrast: Share = 0.3
+    saturation: Share = 0.5
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    min_visible: Share = 0.25
+    min_side_px: Positive = 3.0
 
     def __post_init__(self) -> None:
-        require(self.learning_rate > 0, "optimizer.learning_rate must be greater than 0")
-        require(self.weight_decay >= 0, "optimizer.weight_decay must be at least 0")
-        require(0 <= self.final_share <= 1, "optimizer.final_share must be in 0..1")
-        require(self.warmup_steps >= 0, "optimizer.warmup_steps must be at least 0")
-        require(0 <= self.ema_decay < 1, "optimizer.ema_decay must be in [0, 1)")
+        for name in ("scale", "mosaic_scale"):
+            low, high = getattr(self, name)
+            require(low <= high, f"augmentation.{name} must be two rising numbers, not {low, high}")
+
+    def mosaic_share(self, epoch: int) -> float:
+        """Share of the samples of `epoch` that are mosaics."""
+        over = self.mosaic_epochs is not None and epoch >= self.mosaic_epochs
+        return 0.0 if over else self.mosaic_probability
 
 
-@dataclass(frozen=True)
+@configuration
 class TrainingConfig:
     """Everything that decides the outcome of a training run, except the pictures themselves.
 
     Attributes:
         model: the network.
-        epochs: passes over the training set, >= 1.
-        batch_size: pictures a step, >= 1.
+        epochs: passes over the training set.
+        batch_size: pictures a step.
         reads: reads of every picture, 1..256.
         min_reads: least number of reads where it varies evenly from batch to batch; 0 for always
             `reads`.
@@ -119,46 +159,34 @@ class TrainingConfig:
         freeze_batch_norm: normalise with the statistics of the initial weights, as at inference,
             instead of those of the batch; for fine-tuning.
         repeat_threshold: share of the pictures below which a class is shown more often, 0..1.
-        seed: of initial parameters and of all data randomness, >= 0.
-        loss: weights of the loss.
-        fptt: the learning rule.
+        seed: of initial parameters and of all data randomness.
+        loss: what one read is judged by.
+        learner: the learning rule.
         optimizer: optimiser and learning rate.
         augmentation: how pictures are varied.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 300
-    batch_size: int = 32
-    reads: int = 4
-    min_reads: int = 0
+    epochs: Count = 300
+    batch_size: Count = 32
+    reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 4
+    min_reads: Whole = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     freeze_batch_norm: bool = False
-    repeat_threshold: float = 0.0
-    seed: int = 0
+    repeat_threshold: Share = 0.0
+    seed: Whole = 0
     loss: LossConfig = field(default_factory=LossConfig)
-    fptt: FPTTConfig = field(default_factory=FPTTConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    augmentation: AugmentationConfig = field(
-        default_factory=lambda: AugmentationConfig(mosaic_epochs=200)
-    )
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}")
-        require(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
-        check_reads(self.reads)
         require(
-            0 <= self.min_reads <= self.reads,
+            self.min_reads <= self.reads,
             f"min_reads must be in 0..{self.reads} (reads), not {self.min_reads}",
         )
-        require(self.seed >= 0, f"seed must be at least 0, not {self.seed}")
         require(
-            0 <= self.repeat_threshold <= 1,
-            f"repeat_threshold must be in 0..1, not {self.repeat_threshold}",
+            len(self.loss.balance) == len(self.model.heads),
+            f"loss.balance must have one number a head, {len(self.model.heads)}, not "
+            f"{len(self.loss.balance)}",
         )
-
-
-RECIPES: Mapping[str, dict[str, Any]] = {
-    "paper": {},
-    "released": {"fptt": {"alpha": 0.1, "update_alpha": 0.5}},
-}
-"""Named settings: the paper's equations, and the authors' release, whose alpha has two values."""

@@ -2,34 +2,34 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from spyv4.checkpoint import save_model
-from spyv4.config import to_mapping
 from spyv4.errors import CheckpointError, ConfigError
-from spyv4.models.spyv4 import SPYv4
-from training.assigner import Assignment
+from spyv4.network.readout import Maps
+from spyv4.network.spyv4 import SPYv4, SPYv4State
+from spyv4.validation import to_mapping
 from training.checkpoints import WEIGHTS, save_run, weights_problem
 from training.config import TrainingConfig
-from training.criterion import DetectionLoss
 from training.data import Batch, TrainingLoader
 from training.errors import DataWorkerError
 from training.finite import check_parameters, check_terms
 from training.interrupts import Interrupts
-from training.learners.fptt import FPTT, update_reads
+from training.learning import Learner
+from training.loss import build_loss
+from training.loss.assign import Assignment
 from training.optimisation import AveragedModel, build_optimizer, learning_rate
 from training.read import Read
 from training.report.log import RunLog, StepReport
 
-_READS_SEED = 7
+_READS_SEED, _DROPOUT_SEED = 7, 11
 
 
 class Position(NamedTuple):
@@ -68,9 +68,9 @@ class Trainer:
         self.device = device
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loader = loader
-        self.loss = DetectionLoss(config.model, config.loss)
+        self.loss = build_loss(config.model, config.loss)
         self.optimizer = build_optimizer(model, config.optimizer)
-        self.learner = FPTT(model.parameters(), self.optimizer, config.fptt)
+        self.learner = Learner(model.parameters(), self.optimizer, config.learner)
         self.average = AveragedModel(model, config.optimizer.ema_decay)
         self.position = Position(0, 0)
         dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
@@ -129,7 +129,7 @@ class Trainer:
             if self._to_compile:
                 report = self._compile(batch, log, stop)
             else:
-                report = self._train_batch(batch, epoch, step)
+                report = self._train_batch(batch, observe=log.due(self.global_step))
             log.step(report)
             self.position = Position(epoch, step + 1)
             if stop.requested or time.monotonic() - saved > self.save_every_s:
@@ -137,8 +137,7 @@ class Trainer:
                 saved = time.monotonic()
             if stop.requested:
                 return
-        if self.config.fptt.adopt_running_mean:
-            self.learner.adopt_running_mean()
+        self.learner.end_epoch()
         self.position = Position(epoch + 1, 0)
         self.save()
 
@@ -147,7 +146,7 @@ class Trainer:
         log.say("compiling the step, about a minute")
         started = time.perf_counter()
         with stop.at_once("compiling the step"):
-            report = self._train_batch(batch, *self.position)
+            report = self._train_batch(batch)
         self._to_compile = False
         log.say(f"compiled in {time.perf_counter() - started:.0f} s")
         return report
@@ -157,49 +156,55 @@ class Trainer:
         """Batches done since the start of the run."""
         return self.position.epoch * self.loader.steps_per_epoch + self.position.step
 
-    def _train_batch(self, batch: Batch, epoch: int, step: int) -> StepReport:
-        """All reads of one batch: forward, loss, backward and an FPTT step each."""
+    def _train_batch(self, batch: Batch, *, observe: bool = False) -> StepReport:
+        """All reads of one batch, under the learning rule."""
         started = time.perf_counter()
-        global_step = epoch * self.loader.steps_per_epoch + step
+        epoch, step = self.position
+        global_step = self.global_step
         rate = learning_rate(
             self.config.optimizer, global_step, self.config.epochs * self.loader.steps_per_epoch
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        images = batch.images.to(self.device).to(memory_format=torch.channels_last)
-        targets = batch.targets.to(self.device)
+        # Dropout, too, depends on (seed, epoch, step) alone.
+        torch.manual_seed(int(self._random(epoch, step, _DROPOUT_SEED).integers(2**62)))
+        images = batch.images.to(self.device, non_blocking=True)
+        images = images.to(memory_format=torch.channels_last)
+        targets = batch.targets.to(self.device, non_blocking=True)
         reads = self._reads_of(epoch, step)
-        learns = update_reads(reads, self.config.fptt.updates)
-        state = self.read.at_rest(images.shape)
-        sums = torch.zeros(3, device=self.device)
         assignments: list[Assignment] = []
-        for read in range(reads):
-            with torch.set_grad_enabled(read in learns):
-                maps, state, firing_rate = self.read(images, state)
-            state = tree_map(Tensor.detach, state)
-            if read in learns:
-                assignments = assignments or self.loss.assign(maps, targets)
-                terms = self.loss(maps, assignments)
-                values = torch.stack(terms).detach()
-                check_terms(
-                    values, f"epoch {epoch + 1}, batch {step + 1}, read {read + 1}", self.run_dir
-                )
-                terms.total.backward()  # type: ignore[no-untyped-call]
-                self.learner.update()
-                sums += values
+        losses: list[Tensor] = []
+        rates: list[Tensor] = []
+
+        def look(_: int, state: SPYv4State) -> tuple[Maps, SPYv4State]:
+            maps, after, rate = self.read(images, state)
+            rates.append(rate)
+            return maps, after
+
+        def judge(maps: Maps, _: int) -> Tensor:
+            if not assignments:  # they are the same at every read
+                assignments.extend(self.loss.assign(maps, targets))
+            terms = self.loss(maps, assignments, targets)
+            losses.append(torch.stack(terms).detach())
+            return terms.total
+
+        learned = self.learner.sequence(
+            look, judge, self.read.at_rest(images.shape), reads, observe=observe
+        )
         if self.average.decay > 0:
             self.average.update()
-        box, objectness, classes = (sums / len(learns)).tolist()
+        terms = torch.stack(losses)
+        if observe or self.device.type == "cpu":  # elsewhere a look at them would wait
+            check_terms(terms, f"epoch {epoch + 1}, batch {step + 1}", self.run_dir)
         return StepReport(
             epoch=epoch,
             step=step,
             global_step=global_step,
-            box=box,
-            objectness=objectness,
-            classes=classes,
+            terms=terms.mean(0),
             learning_rate=rate,
-            firing_rate=float(firing_rate),
+            firing_rate=rates[-1],
             images=len(images),
+            observation=learned.observation,
             seconds=time.perf_counter() - started,
         )
 
@@ -207,22 +212,21 @@ class Trainer:
         """Number of reads of a batch, from (seed, epoch, step) alone."""
         if self.config.min_reads == 0:
             return self.config.reads
-        rng = np.random.default_rng((self.config.seed, epoch, step, _READS_SEED))
+        rng = self._random(epoch, step, _READS_SEED)
         return int(rng.integers(self.config.min_reads, self.config.reads + 1))
 
-    @contextmanager
-    def evaluated(self) -> Iterator[None]:
+    def _random(self, epoch: int, step: int, purpose: int) -> np.random.Generator:
+        """Randomness of one batch."""
+        return np.random.default_rng((self.config.seed, epoch, step, purpose))
+
+    def evaluated(self) -> AbstractContextManager[None]:
         """Within the block the model is what is evaluated and saved.
 
-        That is the exponential average where there is one, else the running mean Wbar.
+        That is the exponential average where there is one, else what the learning rule says.
         """
-        swap = (
-            self.average.swapped_in()
-            if self.average.decay > 0
-            else self.learner.running_mean_swapped_in()
-        )
-        with swap:
-            yield
+        if self.average.decay > 0:
+            return self.average.swapped_in()
+        return self.learner.evaluated()
 
     def save(self) -> None:
         """Write the weights for the detector, then the checkpoint that says how far they are.
@@ -266,7 +270,7 @@ class Trainer:
             "steps_per_epoch": self.loader.steps_per_epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "fptt": self.learner.state_dict(),
+            "learner": self.learner.state_dict(),
             "average": self.average.state_dict(),
         }
 
@@ -294,7 +298,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
                 group["weight_decay"] = decay  # of this run's configuration, as the rate is
-            self.learner.load_state_dict(state["fptt"])
+            self.learner.load_state_dict(state["learner"])
             self.average.load_state_dict(state["average"])
         except (RuntimeError, ValueError) as error:
             first_line = str(error).splitlines()[0]

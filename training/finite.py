@@ -5,24 +5,26 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.criterion import LossTerms
 from training.errors import NonFiniteLossError
+from training.loss import LossTerms
 
 
 def check_terms(values: Tensor, where: str, run_dir: Path) -> None:
     """Check the terms of a loss.
 
     Args:
-        values: the terms, [3], in the order of `LossTerms`.
-        where: the epoch, batch and read, for people.
+        values: the terms in the order of `LossTerms`, of one read after the other, [reads, 3].
+        where: the epoch and batch, for people.
         run_dir: holds the checkpoint to go back to.
 
     Raises:
         NonFiniteLossError: if one is NaN or infinite; says which.
     """
-    if torch.isfinite(values).all():
+    finite = torch.isfinite(values)
+    if finite.all():
         return
-    named = zip(LossTerms._fields, torch.isfinite(values).tolist(), strict=True)
+    first = finite[~finite.all(1)][0]  # what follows it is broken by it
+    named = zip(LossTerms._fields, first.tolist(), strict=True)
     bad = " and ".join(name for name, finite in named if not finite)
     raise NonFiniteLossError(f"the {bad} loss is not finite at {where}; {_advice(run_dir)}")
 

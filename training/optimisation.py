@@ -21,6 +21,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     ]
     if config.name == "adagrad":
         return torch.optim.Adagrad(groups, lr=config.learning_rate)
+    if config.name == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)

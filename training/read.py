@@ -4,12 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from spyv4.models.backbone import BackboneState
-from spyv4.models.neck_head import NeckState
-from spyv4.models.spyv4 import SPYv4, SPYv4State, flatten_spikes
-from spyv4.types import HeadMaps
+from spyv4.network.readout import Maps
+from spyv4.network.spyv4 import SPYv4, SPYv4State
 
 
 class Read:
@@ -30,32 +27,27 @@ class Read:
         self._model = model
         self._device = device
         self._dtype = dtype
-        self._forward: Callable[..., tuple[HeadMaps, SPYv4State, Tensor]] = (
+        self._forward: Callable[..., tuple[Maps, SPYv4State, Tensor]] = (
             torch.compile(self._plain) if compile_step else self._plain
         )
         self._at_rest: tuple[torch.Size, SPYv4State] | None = None
 
-    def __call__(self, images: Tensor, state: SPYv4State) -> tuple[HeadMaps, SPYv4State, Tensor]:
+    def __call__(self, images: Tensor, state: SPYv4State) -> tuple[Maps, SPYv4State, Tensor]:
         """Maps, the state after the read, and the firing rate."""
         return self._forward(images, state)
 
     def at_rest(self, shape: torch.Size) -> SPYv4State:
         """The state before the first read of images of `shape`; made once, since it is a value."""
         if self._at_rest is None or self._at_rest[0] != shape:
-            state = self._model.initial_state(shape[0], (shape[2], shape[3]))
-            # The read-out sums in float32: its answer is what the loss sees.
-            backbone: BackboneState = tree_map(self._cast, state.backbone)
-            neck: NeckState = tree_map(self._cast, state.neck)
-            self._at_rest = shape, SPYv4State(backbone, neck, state.readout)
+            size = (shape[2], shape[3])
+            state = self._model.initial_state(shape[0], size, dtype=self._dtype)
+            self._at_rest = shape, state
         return self._at_rest[1]
 
-    def _plain(self, images: Tensor, state: SPYv4State) -> tuple[HeadMaps, SPYv4State, Tensor]:
+    def _plain(self, images: Tensor, state: SPYv4State) -> tuple[Maps, SPYv4State, Tensor]:
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
             pixels = images.to(self._dtype) / 255
             maps, state, spikes = self._model.step_from_current(self._model.current(pixels), state)
         with torch.no_grad():
-            rate = torch.stack([s.float().mean() for s in flatten_spikes(spikes)]).mean()
+            rate = torch.stack([s.float().mean() for s in spikes.values()]).mean()
         return maps, state, rate
-
-    def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._dtype)

@@ -5,22 +5,30 @@ import copy
 import logging
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from spyv4.config import ModelConfig, from_mapping, model_preset, require, to_mapping
+from spyv4.config import ModelConfig, model_preset
 from spyv4.errors import CheckpointError, ConfigError
+from spyv4.validation import from_mapping, require, to_mapping
 from spyv4.weights import load_weights
-from training.config import RECIPES, TrainingConfig
+from training.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
+RECIPES = ("paper", "released", "nano")
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """The settings of a recipe that ships with the package, as plain values."""
+    file = files("training").joinpath("recipes", f"{name}.toml")
+    return _parse_toml(file.read_text(encoding="utf-8"), f"the recipe {name}")
 
 
 def resolve_config(
     arguments: argparse.Namespace, saved: dict[str, Any] | None = None
 ) -> TrainingConfig:
-    """Defaults (of a resumed run: its own settings), then the TOML file, then the command line.
+    """The recipe (of a resumed run: its own settings), then the TOML file, then the command line.
 
     Args:
         arguments: of the command line.
@@ -38,13 +46,16 @@ def resolve_config(
     if "reads" in values:
         # Trained for so many, it does best with as many.
         overrides.setdefault("reads", values["reads"])
-    values["model"] = _resolve_model(arguments, overrides)
-    return from_mapping(TrainingConfig, values)
+    resolved = recipe(arguments.recipe)
+    of_recipe = resolved.pop("model")
+    _merge(resolved, values)
+    resolved["model"] = _resolve_model(arguments, of_recipe, overrides)
+    return from_mapping(TrainingConfig, resolved)
 
 
 def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the recipe, the TOML file and the command line say, but for the command's `model`."""
-    values: dict[str, Any] = copy.deepcopy(RECIPES[arguments.recipe])
+    """What the TOML file and the command line say, but for the command's `model`."""
+    values: dict[str, Any] = {}
     if arguments.config is not None:
         _merge(values, _parse_toml(_read_text(arguments.config), str(arguments.config)))
     for text in arguments.set:
@@ -52,9 +63,13 @@ def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("epochs", "batch_size", "reads", "seed"):
         if getattr(arguments, name) is not None:
             values[name] = getattr(arguments, name)
-    for key, name in (("name", "optimizer"), ("learning_rate", "learning_rate")):
+    for table, key, name in (
+        ("optimizer", "name", "optimizer"),
+        ("optimizer", "learning_rate", "learning_rate"),
+        ("learner", "kind", "learner"),
+    ):
         if getattr(arguments, name) is not None:
-            _merge(values, {"optimizer": {key: getattr(arguments, name)}})
+            _merge(values, {table: {key: getattr(arguments, name)}})
     return values
 
 
@@ -85,29 +100,26 @@ def _differences(
             yield where + key, value, new[key]
 
 
-def _resolve_model(arguments: argparse.Namespace, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The preset or the initial weights' network, changed by `overrides`."""
+def _resolve_model(
+    arguments: argparse.Namespace, of_recipe: dict[str, Any], overrides: dict[str, Any]
+) -> dict[str, Any]:
+    """The preset as the recipe has it, or the initial weights' network, changed by `overrides`."""
     if arguments.init_weights is not None:
         base = load_weights(arguments.init_weights).config
         if arguments.model is not None and arguments.model != base.name:
             raise CheckpointError(
                 f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"
             )
+        of_recipe = {}  # the weights say what they are
     else:
         base = model_preset(arguments.model or "spyv4")
     if "image_size" in overrides:
-        base = _resized(base, from_mapping(ModelConfig, {"image_size": overrides["image_size"]}))
+        size = from_mapping(ModelConfig, {"image_size": overrides["image_size"]}).image_size
+        base = base.resized(size)
     values = to_mapping(base)
+    _merge(values, of_recipe)
     _merge(values, overrides)
     return values
-
-
-def _resized(model: ModelConfig, other: ModelConfig) -> ModelConfig:
-    """The same network for the picture size of another, its anchors scaled along."""
-    down = other.image_size[0] / model.image_size[0]
-    across = other.image_size[1] / model.image_size[1]
-    anchors = tuple((round(w * across, 1), round(h * down, 1)) for w, h in model.anchors)
-    return replace(model, image_size=other.image_size, anchors=anchors)
 
 
 def _read_text(path: Path) -> str:

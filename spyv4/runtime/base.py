@@ -6,20 +6,20 @@ from torch import Tensor
 
 from spyv4.activity import Activity
 from spyv4.config import ModelConfig
-from spyv4.models.spyv4 import SPYv4State
-from spyv4.types import HeadMaps
+from spyv4.network.readout import Maps
+from spyv4.network.spyv4 import SPYv4State
 
 
 class StepResult(NamedTuple):
     """One read.
 
     Attributes:
-        maps: raw head maps.
+        maps: raw head maps, one a level.
         state: for the next read.
         activity: firing rates and rasters, where they were asked for.
     """
 
-    maps: HeadMaps
+    maps: Maps
     state: SPYv4State
     activity: Activity | None
 
@@ -35,8 +35,10 @@ class Runtime(Protocol):
     def description(self) -> str:
         """How and where the network runs, for people."""
 
-    def initial_state(self, batch: int, image_size: tuple[int, int]) -> SPYv4State:
-        """The state before the first read."""
+    def initial_state(
+        self, batch: int, image_size: tuple[int, int], *, seed: int | None = None
+    ) -> SPYv4State:
+        """The state before the first read: rest, or random potentials drawn with `seed`."""
 
     def prepare(self, images: Tensor) -> Tensor:
         """What stays the same at every read of `images`, RGB [B, 3, H, W] in 0..1."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from spyv4.errors import RuntimeUnavailableError
-from spyv4.layers.conv import SpikingConv2d
-from spyv4.models.spyv4 import SPYv4
+from spyv4.network.spyv4 import SPYv4
+from spyv4.network.table import LAYER_NAMES
+from spyv4.norm import NormedConv2d
 
 LEVELS = 256
 RANGE = 8.0
@@ -93,11 +94,9 @@ def quantise(model: SPYv4, dtype: torch.dtype) -> None:
             "this processor has no 8-bit dot products (AVX512-VNNI or AMX); use --precision auto"
         )
     step = 2 * RANGE * model.config.neuron.threshold / LEVELS
-    for name, layer in model.named_modules():
-        if isinstance(layer, SpikingConv2d):
-            if name != "backbone.stem1":
-                layer.conv = Int8Conv2d(layer.conv, 1.0, 0, dtype)  # type: ignore[assignment]
-            for branch in ("rate_conv", "adapt_conv"):
-                if hasattr(layer, branch):
-                    conv = Int8Conv2d(getattr(layer, branch), step, LEVELS // 2, dtype)
-                    setattr(layer, branch, conv)
+    for name, layer in model.spiking.items():
+        if name != LAYER_NAMES[0]:
+            layer.synapse.conv = Int8Conv2d(layer.synapse.conv, 1.0, 0, dtype)  # type: ignore[assignment]
+        for branch in layer.neuron.modules():
+            if isinstance(branch, NormedConv2d):
+                branch.conv = Int8Conv2d(branch.conv, step, LEVELS // 2, dtype)  # type: ignore[assignment]

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_flatten_with_path, tree_unflatten
 
 from spyv4.activity import summarise
-from spyv4.checkpoint import write_atomically
-from spyv4.config import to_mapping
-from spyv4.models.spyv4 import SPYv4, SPYv4State
+from spyv4.files import write_atomically
+from spyv4.network.spyv4 import SPYv4, SPYv4State
+from spyv4.validation import to_mapping
 
 ONNX_FORMAT = "spyv4-onnx-1"
 OPSET = 18
-OUTPUTS = ("p5", "p4", "firing_rates", "rasters")
 # Potentials agree to float rounding; a neuron whose potential is within rounding of its threshold
 # may spike on one side alone, and what it drives then differs for real.
 TOLERANCE = 1e-3
@@ -62,9 +61,9 @@ class ExportCheck(NamedTuple):
 
 
 def state_names(state: SPYv4State) -> list[str]:
-    """A name for every tensor of a state, for example `backbone.csp1.a.u`."""
+    """A name for every tensor of a state, for example `layers.csp1_a.u`."""
     leaves, _ = tree_flatten_with_path(state)
-    return [".".join(str(key).lstrip(".") for key in path) for path, _ in leaves]
+    return [".".join(str(key).strip(".[]'") for key in path) for path, _ in leaves]
 
 
 def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
@@ -79,6 +78,8 @@ def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
     state = model.initial_state(2, image_size)
     flat, spec = tree_flatten(state)
     names = state_names(state)
+    outputs = [f"head_{head.layer}" for head in model.config.heads]
+    outputs += ["firing_rates", "rasters", *(f"next.{name}" for name in names)]
     images = torch.zeros(2, 3, *image_size)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings():
@@ -94,7 +95,7 @@ def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
                 verbose=False,
                 opset_version=OPSET,
                 input_names=["images", *names],
-                output_names=[*OUTPUTS, *(f"next.{name}" for name in names)],
+                output_names=outputs,
                 dynamic_shapes=({0: batch}, tuple({0: batch} for _ in flat)),
             ),
         )

@@ -9,15 +9,15 @@ import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from spyv4.activity import Activity
-from spyv4.config import ModelConfig, from_mapping
+from spyv4.config import ModelConfig
 from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError, StateShapeError
-from spyv4.models.spyv4 import SPYv4, SPYv4State
+from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
-from spyv4.runtime.onnx_export import ONNX_FORMAT, OUTPUTS, export_onnx
-from spyv4.types import HeadMaps
+from spyv4.runtime.onnx_export import ONNX_FORMAT, export_onnx
+from spyv4.validation import from_mapping
 
 # ONNX Runtime's exceptions have no common ancestor of their own.
 _SESSION_ERRORS = (
@@ -92,8 +92,10 @@ class OnnxRuntime:
         """For example `ONNX Runtime, CPUExecutionProvider`."""
         return f"ONNX Runtime, {self.session.get_providers()[0]}"
 
-    def initial_state(self, batch: int, image_size: tuple[int, int]) -> SPYv4State:
-        """The state before the first read.
+    def initial_state(
+        self, batch: int, image_size: tuple[int, int], *, seed: int | None = None
+    ) -> SPYv4State:
+        """The state before the first read: rest, or random potentials drawn with `seed`.
 
         Raises:
             StateShapeError: if the file was exported for another size.
@@ -103,8 +105,12 @@ class OnnxRuntime:
                 f"this ONNX file is for pictures of {self.image_size}, not {image_size} (height, "
                 "width); export one of that size with spyv4-export --image-size"
             )
-        flat, spec = tree_flatten(self._skeleton.initial_state(batch, image_size))
-        state: SPYv4State = tree_unflatten([torch.zeros(t.shape) for t in flat], spec)
+        shapes = self._skeleton.initial_state(batch, image_size)
+        state: SPYv4State = tree_map(lambda tensor: torch.zeros(tensor.shape), shapes)
+        if seed is not None:
+            generator = torch.Generator().manual_seed(seed)
+            for layer in state.layers.values():
+                layer.u.uniform_(generator=generator)
         return state
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -119,10 +125,11 @@ class OnnxRuntime:
             for name, tensor in zip(self._names, (prepared, *flat), strict=True)
         }
         tensors = [torch.from_numpy(array) for array in self.session.run(None, feed)]
-        p5, p4, rates, rasters = tensors[: len(OUTPUTS)]
+        levels = len(self._config.heads)
+        rates, rasters = tensors[levels : levels + 2]
         return StepResult(
-            HeadMaps(p5, p4),
-            tree_unflatten(tensors[len(OUTPUTS) :], spec),
+            tuple(tensors[:levels]),
+            tree_unflatten(tensors[levels + 2 :], spec),
             Activity(rates, rasters) if activity else None,
         )
 

@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from spyv4.models.spyv4 import SPYv4
+from spyv4.network.spyv4 import SPYv4
 
 ROUNDS = 3
 CLEAR_GAIN = 0.9

@@ -9,11 +9,11 @@ from torch import Tensor
 from spyv4.activity import Activity, summarise
 from spyv4.config import ModelConfig
 from spyv4.errors import ArgumentError, RuntimeUnavailableError
-from spyv4.models.spyv4 import SPYv4, SPYv4State
+from spyv4.network.readout import Maps
+from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.int8 import quantise
 from spyv4.runtime.precision import faster_precision
-from spyv4.types import HeadMaps
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
@@ -98,9 +98,14 @@ class TorchRuntime:
             precision = f"int8 convolutions, {precision} potentials"
         return f"torch {mode}, {precision}, channels-last, {self.device}"
 
-    def initial_state(self, batch: int, image_size: tuple[int, int]) -> SPYv4State:
-        """The state before the first read."""
-        return self.model.initial_state(batch, image_size)
+    def initial_state(
+        self, batch: int, image_size: tuple[int, int], *, seed: int | None = None
+    ) -> SPYv4State:
+        """The state before the first read: rest, or random potentials drawn with `seed`."""
+        generator = None
+        if seed is not None:
+            generator = torch.Generator(self.device).manual_seed(seed)
+        return self.model.initial_state(batch, image_size, generator=generator)
 
     @torch.inference_mode()
     def prepare(self, images: Tensor) -> Tensor:
@@ -115,13 +120,13 @@ class TorchRuntime:
             return StepResult(*self._step_with_activity(prepared, state))
         return StepResult(*self._step(prepared, state), None)
 
-    def _plain_step(self, current: Tensor, state: SPYv4State) -> tuple[HeadMaps, SPYv4State]:
+    def _plain_step(self, current: Tensor, state: SPYv4State) -> tuple[Maps, SPYv4State]:
         maps, state, _ = self.model.step_from_current(current, state)
         return maps, state
 
     def _activity_step(
         self, current: Tensor, state: SPYv4State
-    ) -> tuple[HeadMaps, SPYv4State, Activity]:
+    ) -> tuple[Maps, SPYv4State, Activity]:
         maps, state, spikes = self.model.step_from_current(current, state)
         return maps, state, summarise(spikes)
 

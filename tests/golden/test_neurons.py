@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spyv4.config import NeuronConfig
-from spyv4.neurons.adaptive import AdaptiveLTCState, adaptive_ltc_step
+from spyv4.neurons.adaptive_ltc import AdaptiveLTCState, adaptive_ltc_step
 from spyv4.neurons.ltc import LTCState, ltc_step
 from spyv4.neurons.surrogate import spike
 

@@ -5,14 +5,16 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from spyv4 import SPYv4, model_preset
-from spyv4.config import ModelConfig, from_mapping, to_mapping
+from spyv4.config import ModelConfig
 from spyv4.runtime.base import Runtime
+from spyv4.validation import from_mapping, to_mapping
 
 
 def tiny_config(**changes: object) -> ModelConfig:
     """Width 1/8, 64 x 64 pixels."""
     values = to_mapping(model_preset("spyv4"))
     values |= {"name": "tiny", "width_multiple": 0.125, "image_size": (64, 64), "reads": 2}
+    values |= {"codec": "scaled"}
     return from_mapping(ModelConfig, values | changes)
 
 
@@ -27,7 +29,7 @@ def tiny_model(seed: int = 0, **changes: object) -> SPYv4:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
-        for head in (model.neck.head_p5, model.neck.head_p4):
+        for head in model.heads:
             head.weight.normal_(std=0.3)
         model.run(torch.rand(4, 3, *model.config.image_size), reads=3)
     return model.eval()

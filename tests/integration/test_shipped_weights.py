@@ -8,7 +8,7 @@ import torch
 from detector_app.demo import PHOTOGRAPHS, SHOT_FRAMES, Box, DemoSource
 from spyv4 import Detections, Detector, shipped_weights
 from spyv4.checkpoint import file_sha256
-from spyv4.ops.boxes import iou
+from spyv4.heads.boxes import iou
 from spyv4.weights import find_weights, load_weights
 
 LEAST = 0.9  # share of the frames that show an object whole in which it must be found

@@ -36,7 +36,7 @@ def test_finished_and_half_done_runs_are_not_overwritten(
 def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = (*TINY, "fptt.alpha=0.05", "optimizer.weight_decay=0.1")
+    settings = (*TINY, "learner.alpha=0.05", "optimizer.weight_decay=0.1")
     assert train_command(command(root, tmp_path, settings=settings)) == 0
     bare = f"--voc-root {root} --train VOC2012:train --run {tmp_path} --workers 0 --device cpu"
     bare += " --no-compile --no-tensorboard --no-eval --resume"
@@ -44,11 +44,11 @@ def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
     assert train_command([*bare.split(), *more]) == 0
     state = load_run(tmp_path)
     config = json.loads(state["config"])
-    assert (config["epochs"], config["batch_size"], config["fptt"]["alpha"]) == (2, 4, 0.05)
+    assert (config["epochs"], config["batch_size"], config["learner"]["alpha"]) == (2, 4, 0.05)
     assert config["model"]["width_multiple"] == 0.125
     assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.2
     assert "optimizer.weight_decay is 0.2 instead of 0.1" in caplog.text
-    assert "fptt.alpha" not in caplog.text
+    assert "learner.alpha" not in caplog.text
     wider = ["--set", "model.width_multiple=0.25"]
     assert train_command([*bare.split(), *wider]) == 2
     assert "keeps its network" in capsys.readouterr().err
@@ -63,9 +63,9 @@ def test_command_line_goes_before_the_file_and_anchors_follow_the_size(
     assert train_command(command(root, tmp_path / "run", *more)) == 0
     model = load_model(tmp_path / "run" / WEIGHTS).config
     assert (model.image_size, model.reads) == ((64, 64), 1)
-    assert model.anchors[5] == (round(344 * 64 / 416, 1), round(319 * 64 / 416, 1))
+    assert model.heads[0].anchors[2] == (round(344 * 64 / 416, 1), round(319 * 64 / 416, 1))
     from_file = resolve_config(train_parser().parse_args(["--voc-root", str(root), *more]))
-    assert from_file.model.anchors[5] == (688, 638)
+    assert from_file.model.heads[0].anchors[2] == (688, 638)
 
 
 def test_file_of_another_encoding_is_named(
@@ -100,10 +100,10 @@ def test_damaged_checkpoint_is_refused(
 @pytest.mark.parametrize(
     ("more", "settings", "message"),
     [
-        ((), (*TINY, "fptt.alhpa=1"), "did you mean 'fptt.alpha'"),
-        ((), (*TINY, "fptt.alpha=-1"), "fptt.alpha must be at least 0"),
-        ((), (*TINY, 'precision="half"'), "precision must be one of"),
-        ((), (*TINY, "fptt"), "is not valid TOML"),
+        ((), (*TINY, "learner.alhpa=1"), "did you mean 'learner.alpha'"),
+        ((), (*TINY, "learner.alpha=-1"), "learner.alpha must be greater than 0"),
+        ((), (*TINY, 'precision="half"'), "precision must be 'bfloat16' or"),
+        ((), (*TINY, "learner"), "is not valid TOML"),
         ((), (*TINY, "model=1"), "model must be a table"),
         ((), (*TINY, "optimizer=1"), "optimizer must be a table"),
         (("--epochs", "0"), TINY, "epochs must be at least 1"),
@@ -173,7 +173,7 @@ def test_initial_weights_are_where_the_run_starts(
     own = load_model(tmp_path / "own" / WEIGHTS)
     assert own.config.class_names[0] == "dog"
     torch.testing.assert_close(
-        own.backbone.csp3.d.conv.weight, start.backbone.csp3.d.conv.weight, rtol=0, atol=1e-6
+        *(model.spiking["csp3_d"].synapse.conv.weight for model in (own, start)), rtol=0, atol=1e-6
     )
     wrong = (*tiny, "model.width_multiple=0.25")
     assert train_command(command(root, tmp_path / "bad", *more, settings=wrong)) == 2

@@ -34,10 +34,10 @@ EVALUATING = "import training.evaluate.runner as runner; runner.decode_rgb = hol
 SECOND_BATCH = """
 from training.engine import Trainer
 plain = Trainer._train_batch
-def batch(self, *arguments):
+def batch(self, *arguments, **named):
     if self.global_step == 1:
         hold()
-    return plain(self, *arguments)
+    return plain(self, *arguments, **named)
 Trainer._train_batch = batch
 """
 # Not sh, which takes blocked signals again where a compiler does not.

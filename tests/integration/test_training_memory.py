@@ -16,17 +16,18 @@ from pathlib import Path
 from types import SimpleNamespace
 import torch
 from spyv4 import SPYv4
-from spyv4.config import from_mapping, model_preset, to_mapping
+from spyv4.config import model_preset
+from spyv4.validation import from_mapping, to_mapping
 from training.config import TrainingConfig
 from training.data import Batch
 from training.engine import Trainer
-from training.learners.bptt import backward_through_time
 
 rule, reads = sys.argv[1], int(sys.argv[2])
 model = to_mapping(model_preset("spyv4-nano")) | {"image_size": (160, 160)}
 config = from_mapping(
     TrainingConfig,
-    {"model": model, "epochs": 1, "batch_size": 8, "reads": reads, "precision": "float32"},
+    {"model": model, "epochs": 1, "batch_size": 8, "reads": reads, "precision": "float32",
+     "learner": {"kind": rule, "loss_at": "every"}},
 )
 torch.manual_seed(0)
 trainer = Trainer(
@@ -37,16 +38,6 @@ trainer.model.train()
 images = torch.randint(0, 255, (8, 3, 160, 160), dtype=torch.uint8)
 targets = torch.tensor([[i, i % 20, 90.0, 100.0, 60.0, 80.0] for i in range(8)])
 
-def fptt(step):
-    trainer._train_batch(Batch(images, targets), 0, step)
-
-def bptt(step):
-    def read(state):
-        maps, state, _ = trainer.read(images, state)
-        return trainer.loss(maps, trainer.loss.assign(maps, targets)).total, state
-    backward_through_time(read, trainer.read.at_rest(images.shape), reads)
-    trainer.learner.update()
-
 def mebibytes(name):
     # Not ru_maxrss, which starts from the peak of the process that started this one.
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -54,7 +45,7 @@ def mebibytes(name):
 
 before = mebibytes("VmRSS:")
 for step in range(2):
-    {"fptt": fptt, "bptt": bptt}[rule](step)
+    trainer._train_batch(Batch(images, targets))
 print(json.dumps({"before": before, "peak": mebibytes("VmHWM:")}))
 """
 

@@ -11,6 +11,7 @@ from spyv4.checkpoint import load_model
 from tests.helpers.sessions import session
 from tests.integration.training_runs import (
     STEPS,
+    TINY,
     assert_same_training,
     draw_pictures,
     recipe,
@@ -18,25 +19,13 @@ from tests.integration.training_runs import (
     trainer,
 )
 from training.checkpoints import LAST, WEIGHTS, load_run
-from training.config import TrainingConfig
+from training.cli import train_parser
+from training.resolve import resolve_config
 
 PROGRAM = "import sys; from training.entry import train_command; sys.exit(train_command())"
 
 
-def long_run() -> TrainingConfig:
-    return recipe(epochs=10_000)
-
-
-def as_toml(config: TrainingConfig) -> str:
-    """What of `recipe` is not a default; the network's tables go as TOML too."""
-    model = config.model
-    return (
-        f"epochs = {config.epochs}\nbatch_size = {config.batch_size}\nreads = {config.reads}\n"
-        f'precision = "{config.precision}"\nseed = {config.seed}\n'
-        f'[model]\nname = "{model.name}"\nwidth_multiple = {model.width_multiple}\n'
-        f"class_names = {list(model.class_names)}\nimage_size = {list(model.image_size)}\n"
-        f"reads = {model.reads}\nanchors = {[list(anchor) for anchor in model.anchors]}\n"
-    )
+LONG = (*TINY, "epochs=10000", "seed=3", "reads=2", "batch_size=4", "model.image_size=[64, 64]")
 
 
 @pytest.mark.slow
@@ -44,16 +33,14 @@ def as_toml(config: TrainingConfig) -> str:
 def test_signal_to_the_group_saves_and_ends(tmp_path: Path, number: signal.Signals) -> None:
     root = draw_pictures(tmp_path / "voc")
     run_dir = tmp_path / "run"
-    config_file = tmp_path / "recipe.toml"
-    config = long_run()
-    config_file.write_text(as_toml(config))
-    arguments = f"--voc-root {root} --train VOC2012:train --run {run_dir} --config {config_file}"
-    arguments += " --workers 1 --device cpu --no-compile --no-tensorboard --no-eval"
-    arguments += " --save-minutes 0"
+    text = f"--voc-root {root} --train VOC2012:train --run {run_dir} --workers 1 --device cpu"
+    text += " --no-compile --no-tensorboard --no-eval --save-minutes 0"
+    arguments = [*text.split(), *(part for line in LONG for part in ("--set", line))]
+    config = resolve_config(train_parser().parse_args(arguments))
     # Sums depend on the number of threads, which other tests may have changed in this process.
     threads = str(torch.get_num_threads())
     folder = tmp_path / "out"
-    with session(PROGRAM, arguments.split(), folder, OMP_NUM_THREADS=threads) as process:
+    with session(PROGRAM, arguments, folder, OMP_NUM_THREADS=threads) as process:
         process.wait_for((run_dir / LAST).is_file, "a checkpoint")
         process.signal(number)
         assert process.end() == 0, process.stderr

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten_with_path
 
 from spyv4 import SPYv4
-from spyv4.config import from_mapping, to_mapping
+from spyv4.validation import from_mapping, to_mapping
 from tests.helpers.tiny_model import tiny_config
 from tests.helpers.voc_tree import CLASS_NAMES, Scene, Thing, write_voc_tree
 from training.config import TrainingConfig

@@ -1,6 +1,7 @@
 """Boxes, anchors and suppression: what holds for all of them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spyv4.config import ModelConfig, model_preset
-from spyv4.ops.anchors import decode_boxes, encode_boxes
-from spyv4.ops.boxes import complete_iou, cxcywh_to_xyxy, iou, xyxy_to_cxcywh
-from spyv4.ops.decode import RawDetections, decode
+from spyv4.heads.boxes import complete_iou, cxcywh_to_xyxy, iou, xyxy_to_cxcywh
+from spyv4.heads.codec import decode_scaled, decode_yolov4
+from spyv4.heads.decode import RawDetections, decode
+from spyv4.network.readout import Maps
+from spyv4.options import ReadOptions
 from spyv4.preprocess import boxes_to_picture
-from spyv4.types import HeadMaps
+from tests.helpers.encoding import encode_scaled, encode_yolov4
 
 place = st.floats(-200, 600, width=32)
 side = st.floats(0.5, 400, width=32)
@@ -104,18 +107,28 @@ def test_decoding_undoes_encoding(
     cells, anchors = torch.tensor(cell), torch.tensor(anchor, dtype=torch.float64)
     centre = (torch.tensor(offset, dtype=torch.float64) + cells) * stride
     boxes = torch.cat((centre, torch.tensor(share, dtype=torch.float64) * anchors))
-    raw = encode_boxes(boxes, cells, anchors, stride)
+    raw = encode_scaled(boxes, cells, anchors, stride)
     assert torch.isfinite(raw).all()
-    torch.testing.assert_close(decode_boxes(raw, cells, anchors, stride), boxes)
+    torch.testing.assert_close(decode_scaled(raw, cells, anchors, stride), boxes)
+    if all(0.01 < place < 0.99 for place in offset):
+        raw = encode_yolov4(boxes, cells, anchors, stride)
+        torch.testing.assert_close(decode_yolov4(raw, cells, anchors, stride), boxes)
 
 
 @given(st.lists(st.floats(-8, 8), min_size=4, max_size=4))
 def test_encoding_undoes_decoding(values: list[float]) -> None:
     raw = torch.tensor(values, dtype=torch.float64)
     cells, anchors = torch.tensor([3, 5]), torch.tensor([37.0, 58.0])
-    torch.testing.assert_close(
-        encode_boxes(decode_boxes(raw, cells, anchors, 16), cells, anchors, 16), raw
-    )
+    for encode, undo in ((encode_scaled, decode_scaled), (encode_yolov4, decode_yolov4)):
+        torch.testing.assert_close(
+            encode(undo(raw, cells, anchors, 16), cells, anchors, 16), raw, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_no_output_makes_an_infinite_box() -> None:
+    raw = torch.tensor([0.0, 0.0, 1e4, -1e4])
+    for undo in (decode_scaled, decode_yolov4):
+        assert torch.isfinite(undo(raw, torch.zeros(2), torch.ones(2), 32)).all()
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000), boxes_xyxy(3))
@@ -132,11 +145,11 @@ def test_boxes_go_back_to_the_picture(height: int, width: int, boxes: Tensor) ->
     assert (cut <= np.array([width, height] * 2)).all()
 
 
-def random_maps(seed: int, config: ModelConfig, batch: int = 1) -> HeadMaps:
+def random_maps(seed: int, config: ModelConfig, batch: int = 1) -> Maps:
     """Maps for 64 x 96 pixels, of which a few hundred cells score."""
     generator = torch.Generator().manual_seed(seed)
     outputs = 3 * config.outputs_per_anchor
-    return HeadMaps(
+    return (
         2 * torch.randn(batch, outputs, 2, 3, generator=generator),
         2 * torch.randn(batch, outputs, 4, 6, generator=generator),
     )
@@ -146,14 +159,11 @@ def random_maps(seed: int, config: ModelConfig, batch: int = 1) -> HeadMaps:
 def test_suppression_leaves_nothing_to_suppress(
     seed: int, score_threshold: float, iou_threshold: float
 ) -> None:
-    config = model_preset("spyv4")
-    (found,) = decode(
-        random_maps(seed, config),
-        config,
-        score_threshold=score_threshold,
-        iou_threshold=iou_threshold,
-        max_detections=10_000,
+    config = replace(model_preset("spyv4"), codec="scaled")
+    options = ReadOptions(
+        score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=10_000
     )
+    (found,) = decode(random_maps(seed, config), config, options)
     assert (found.scores >= np.float32(score_threshold)).all()
     assert (np.diff(found.scores) <= 0).all()
     boxes = torch.from_numpy(found.boxes_xyxy).double()
@@ -165,13 +175,12 @@ def test_suppression_leaves_nothing_to_suppress(
 @settings(max_examples=30)
 @given(st.integers(0, 2**31), st.floats(0.2, 0.6))
 def test_suppression_agrees_with_a_plain_loop(seed: int, iou_threshold: float) -> None:
-    config = ModelConfig(class_names=("cat", "dog"))
+    config = ModelConfig(class_names=("cat", "dog"), codec="scaled")
     maps = random_maps(seed, config)
 
     def found(threshold: float) -> RawDetections:
-        (raw,) = decode(
-            maps, config, score_threshold=0.05, iou_threshold=threshold, max_detections=10_000
-        )
+        options = ReadOptions(score_threshold=0.05, iou_threshold=threshold, max_detections=10_000)
+        (raw,) = decode(maps, config, options)
         return raw
 
     candidates = found(1.0)

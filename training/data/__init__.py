@@ -1,12 +1,10 @@
 """Pictures and boxes: reading, augmenting and batching them."""
 
-from training.data.augment import AugmentationConfig
 from training.data.loader import Batch, TrainingLoader
 from training.data.voc import AnnotatedImage, ObjectAnnotation, parse_image_sets, read_split
 
 __all__ = [
     "AnnotatedImage",
-    "AugmentationConfig",
     "Batch",
     "ObjectAnnotation",
     "TrainingLoader",

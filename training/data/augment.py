@@ -12,84 +12,18 @@ import math
 import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spyv4.config import check_image_size, require
+from spyv4.config import check_image_size
+from training.config import AugmentationConfig
 from training.data.pictures import Picture
 
 MOSAIC_TILES = 4
 _FILL = 114
-
-
-@dataclass(frozen=True)
-class AugmentationConfig:
-    """How training pictures are varied.
-
-    Attributes:
-        flip_probability: share of pictures that are mirrored, 0..1.
-        scale: range of the zoom relative to the plain stretch, drawn evenly, > 0.
-        aspect: largest change of the aspect ratio either way, 0.25 for up to 5:4; >= 0.
-        mosaic_probability: share of samples put together from four pictures, 0..1.
-        mosaic_epochs: mosaics are made while epoch < this; None for every epoch.
-        mosaic_scale: range of the zoom of the pictures in a mosaic, > 0.
-        mosaic_margin: least distance of the corner where the four meet from the border, as a
-            share of the side, in (0, 0.5].
-        colour_probability: share of samples whose colours change, 0..1.
-        brightness: largest relative change of the brightness, 0..1.
-        contrast: largest relative change of the contrast, 0..1.
-        saturation: largest relative change of the saturation, 0..1.
-        hue: largest turn of the hue, as a share of the circle, 0..0.5.
-        min_visible: boxes with a smaller share of their area left on the sample are dropped, 0..1.
-        min_side_px: boxes with a shorter side on the sample are dropped, in pixels, > 0.
-    """
-
-    flip_probability: float = 0.5
-    scale: tuple[float, ...] = (0.5, 1.6)
-    aspect: float = 0.25
-    mosaic_probability: float = 0.5
-    mosaic_epochs: int | None = None
-    mosaic_scale: tuple[float, ...] = (0.4, 1.0)
-    mosaic_margin: float = 0.3
-    colour_probability: float = 0.8
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.5
-    hue: float = 0.02
-    min_visible: float = 0.25
-    min_side_px: float = 3.0
-
-    def __post_init__(self) -> None:
-        limits = {"hue": 0.5, "mosaic_margin": 0.5}
-        for name in (
-            *("flip_probability", "mosaic_probability", "colour_probability", "min_visible"),
-            *("brightness", "contrast", "saturation", "hue", "mosaic_margin"),
-        ):
-            value, most = getattr(self, name), limits.get(name, 1)
-            require(0 <= value <= most, f"augmentation.{name} must be in 0..{most}, not {value}")
-        for name in ("scale", "mosaic_scale"):
-            value = getattr(self, name)
-            require(
-                len(value) == 2 and 0 < value[0] <= value[1],
-                f"augmentation.{name} must be two rising numbers above 0, not {value}",
-            )
-        for name in ("mosaic_margin", "min_side_px"):
-            value = getattr(self, name)
-            require(value > 0, f"augmentation.{name} must be greater than 0, not {value}")
-        require(self.aspect >= 0, f"augmentation.aspect must not be negative, not {self.aspect}")
-        require(
-            self.mosaic_epochs is None or self.mosaic_epochs >= 0,
-            f"augmentation.mosaic_epochs must not be negative, not {self.mosaic_epochs}",
-        )
-
-    def mosaic_share(self, epoch: int) -> float:
-        """Share of the samples of `epoch` that are mosaics."""
-        over = self.mosaic_epochs is not None and epoch >= self.mosaic_epochs
-        return 0.0 if over else self.mosaic_probability
 
 
 class Sample(NamedTuple):

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from spyv4.config import check_image_size, require
-from training.data.augment import MOSAIC_TILES, AugmentationConfig, Augmenter, Sample, stretch
+from spyv4.config import check_image_size
+from spyv4.validation import require
+from training.config import AugmentationConfig
+from training.data.augment import MOSAIC_TILES, Augmenter, Sample, stretch
 from training.data.pictures import PictureCache
 from training.data.voc import AnnotatedImage, from_voc_pixels
 from training.data.workers import in_workers

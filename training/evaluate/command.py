@@ -6,16 +6,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from spyv4.checkpoint import store_score_threshold
-from spyv4.commandline import SCORE_THRESHOLD_NAMES, build_parser, positive, run_command, share
-from spyv4.config import MAX_READS, VOC_CLASSES
+from spyv4.commandline import build_parser, run_command
+from spyv4.config import VOC_CLASSES
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
-from spyv4.runtime.torch_runtime import Precision
+from spyv4.options import ReadOptions
 from spyv4.weights import find_weights, load_weights
 from training.data.voc import AnnotatedImage, read_split
+from training.evaluate.arguments import add_arguments
 from training.evaluate.ground_truth import GroundTruth, ground_truth_of
 from training.evaluate.prediction_files import read_predictions, write_predictions, write_text
 from training.evaluate.predictions import Predictions
@@ -37,89 +38,6 @@ def eval_command(argv: list[str] | None = None) -> int:
     )
     add_arguments(parser)
     return run_command(parser, run, argv)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `spyv4-eval`."""
-    data = parser.add_argument_group("data")
-    data.add_argument("--voc-root", type=Path, required=True, help="folder that holds VOC2007 etc.")
-    data.add_argument("--eval", default="VOC2007:test", help="image sets (default: %(default)s)")
-    data.add_argument("--limit", type=positive, help="only the first so many pictures")
-    data.add_argument("--skip-bad", action="store_true", help="leave out damaged pictures")
-    model = parser.add_argument_group("detector")
-    model.add_argument(
-        "--weights",
-        help="name or path of the weights (default: those shipped); with --predictions, "
-        "the classes are taken from them (default: VOC's)",
-    )
-    model.add_argument(
-        "--reads",
-        type=_read_counts,
-        help="numbers of reads to report (default: 1,2,4,8)",
-    )
-    model.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto")
-    model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    model.add_argument("--precision", choices=get_args(Precision), default="auto")
-    model.add_argument("--compile", action="store_true", help="compile the network first (torch)")
-    model.add_argument("--batch-size", type=positive, default=8, help="(default: %(default)s)")
-    model.add_argument(
-        "--image-size",
-        type=positive,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="size that pictures are stretched to (default: that of the weights)",
-    )
-    model.add_argument(
-        *SCORE_THRESHOLD_NAMES,
-        type=share,
-        default=0.001,
-        metavar="S",
-        help="(default: %(default)s)",
-    )
-    model.add_argument(
-        "--iou-threshold", type=share, default=0.5, help="of suppression (default: %(default)s)"
-    )
-    model.add_argument(
-        "--max-detections", type=positive, default=1000, help="a picture (default: %(default)s)"
-    )
-    scoring = parser.add_argument_group("scoring")
-    scoring.add_argument(
-        "--predictions",
-        type=Path,
-        metavar="FILE|FOLDER",
-        help="score these saved detections; needs the annotations only, neither pictures nor model",
-    )
-    scoring.add_argument(
-        "--report-classes",
-        type=lambda text: tuple(text.split(",")),
-        default=(),
-        metavar="CLASS,CLASS",
-        help="report the mean over these classes too",
-    )
-    scoring.add_argument(
-        "--coco",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="COCO's metrics too (default: yes)",
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    output.add_argument(
-        "--save-predictions",
-        metavar="FILE|FOLDER/",
-        help="write the detections as a JSON list, or as the VOC devkit's files into a folder",
-    )
-    output.add_argument(
-        "--save-reads",
-        type=positive,
-        help="number of reads whose detections are saved (default: the largest)",
-    )
-    output.add_argument(
-        "--store-threshold",
-        action="store_true",
-        help="write the threshold of the best F1, at the number of reads that --weights are looked "
-        "with by default, into that file: what is shown unless a user says otherwise",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -145,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     truth = result.truth
     # Shown before anything is written, so that a full disk costs no figures.
     sys.stdout.write(
-        f"{arguments.eval}: {len(truth.image_ids)} images\n{MEANING}\n\n"
+        f"{arguments.eval}: {len(truth.image_ids)} images, {_how(result)}\n{MEANING}\n\n"
         f"{to_table(result.by_reads, truth, arguments.report_classes)}\n"
     )
     sys.stdout.flush()
@@ -212,9 +130,11 @@ def _score_detector(
         detector,
         images,
         reads,
-        score_threshold=arguments.score_threshold,
-        iou_threshold=arguments.iou_threshold,
-        max_detections=arguments.max_detections,
+        options=ReadOptions(
+            score_threshold=arguments.score_threshold,
+            iou_threshold=arguments.iou_threshold,
+            max_detections=arguments.max_detections,
+        ),
         batch_size=arguments.batch_size,
     )
     by_reads = {
@@ -275,6 +195,14 @@ def _prepared(given: str | Path | None) -> Path | None:
     return path
 
 
+def _how(result: _Evaluation) -> str:
+    """Which network was run how, since its precision moves the figures; or which detections."""
+    settings = result.settings
+    if "runtime" in settings:
+        return f"{settings['weights']}: {settings['runtime']}"
+    return str(settings["predictions"])
+
+
 def _store_target(arguments: argparse.Namespace, reads: Sequence[int]) -> tuple[Path | None, str]:
     """The file that gets the best threshold, if one does, and at which number of reads."""
     if not arguments.store_threshold:
@@ -301,11 +229,3 @@ def _document(arguments: argparse.Namespace, result: _Evaluation) -> dict[str, A
             for name, scores in result.by_reads.items()
         },
     }
-
-
-def _read_counts(text: str) -> tuple[int, ...]:
-    """`1,2,4,8` as ascending numbers of reads."""
-    counts = sorted({positive(part) for part in text.split(",")})
-    if counts[-1] > MAX_READS:
-        raise argparse.ArgumentTypeError(f"reads must be at most {MAX_READS}, not {counts[-1]}")
-    return tuple(counts)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spyv4.look import Options
-from spyv4.ops.decode import nms
+from spyv4.heads.nms import suppress
+from spyv4.options import ReadOptions
 from training.evaluate.ground_truth import GroundTruth
 from training.evaluate.predictions import Predictions
 from training.evaluate.voc_ap import match_class
@@ -65,11 +65,11 @@ def _suppressed(predictions: Predictions) -> Predictions:
     starts = np.flatnonzero(np.diff(predictions.image_indices[order], prepend=-1))
     kept: list[NDArray[np.int64]] = []
     for rows in np.split(order, starts[1:]):
-        keep = nms(
+        keep = suppress(
             predictions.boxes_xyxy[rows].astype(np.float32),
             predictions.scores[rows].astype(np.float32),
             predictions.labels[rows],
-            Options.iou_threshold,
+            ReadOptions().iou_threshold,
         )
         kept.append(rows[keep])
     chosen = np.concatenate(kept) if kept else order

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from spyv4.checkpoint import write_atomically
+from spyv4.files import write_atomically
 from training.data.voc import from_voc_pixels, to_voc_pixels
 from training.errors import DatasetError
 from training.evaluate.predictions import BoxRow, Predictions, predictions_of_rows

@@ -1,16 +1,23 @@
 """Running a detector over a data set once, and collecting what it finds at several reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tqdm import tqdm
 
 from spyv4.detector import Detector
+from spyv4.options import ReadOptions
+from spyv4.preprocess import Frame
+from spyv4.reading import EVERY_READ
 from spyv4.types import Detections
 from training.data.pictures import decode_rgb
 from training.data.voc import AnnotatedImage
 from training.evaluate.predictions import Predictions, predictions_of_detections
+
+EVALUATION = ReadOptions(score_threshold=0.001, iou_threshold=0.5, max_detections=1000)
+"""Average precision counts the uncertain boxes too, so that these are far more than are shown."""
 
 
 @dataclass(frozen=True)
@@ -35,54 +42,57 @@ def run_detector(
     images: Sequence[AnnotatedImage],
     reads: Sequence[int],
     *,
-    score_threshold: float = 0.001,
-    iou_threshold: float = 0.5,
-    max_detections: int = 1000,
+    options: ReadOptions = EVALUATION,
     batch_size: int = 8,
 ) -> dict[int, ReadResult]:
     """Look at every picture `max(reads)` times and keep what was found after each of `reads`.
 
-    Pictures are taken as stored, without EXIF rotation, since their annotations are.
+    Pictures are taken as stored, without EXIF rotation, since their annotations are. They are
+    decoded while the network is busy with those before them.
 
     Args:
         detector: the detector.
         images: the pictures, at least one.
         reads: the numbers of reads to report, each at least 1.
-        score_threshold: least score of a detection, 0..1.
-        iou_threshold: boxes of a class that overlap more are one object, 0..1.
-        max_detections: most boxes a picture, at least 1. Average precision counts the uncertain
-            ones too, so that this is far more than a person would look at.
+        options: thresholds.
         batch_size: pictures that go through the network together, at least 1.
 
     Raises:
         DatasetError: if a picture is missing or damaged; names the file.
     """
     most = max(reads)
-    found: list[list[Detections]] = [[] for _ in range(most)]
-    rates, times_ms = np.zeros(most), np.zeros(most)
-    with tqdm(total=len(images), desc="detecting", unit="image", delay=2) as progress:
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
-            frames = [np.ascontiguousarray(decode_rgb(i.image_path)[..., ::-1]) for i in batch]
-            looking = detector.reads_batch(
-                frames,
-                most,
-                score_threshold=score_threshold,
-                iou_threshold=iou_threshold,
-                max_detections=max_detections,
-                activity=True,
-            )
-            for index, detections in enumerate(looking):
-                rates[index] += sum(np.mean(list(i.firing_rates.values())) for i in detections)
-                times_ms[index] += sum(detections[0].timings_ms.values())  # of the whole batch
-                if index + 1 in reads:
-                    found[index] += detections
+    options = replace(options, reads=most, activity=True)
+    found: dict[int, list[Detections]] = {count: [] for count in reads}
+    rates, times_ms = np.zeros(most), dict.fromkeys(reads, 0.0)
+    with (
+        tqdm(total=len(images), desc="detecting", unit="image", delay=2) as progress,
+        ThreadPoolExecutor(1) as ahead,
+    ):
+        batches = [
+            images[start : start + batch_size] for start in range(0, len(images), batch_size)
+        ]
+        waiting = ahead.submit(_decode, batches[0])
+        for index, batch in enumerate(batches):
+            frames = waiting.result()
+            if index + 1 < len(batches):
+                waiting = ahead.submit(_decode, batches[index + 1])
+            for read in detector.read_batch(frames, options, at=reads, activity_at=EVERY_READ):
+                if read.activity is not None:
+                    rates[read.number - 1] += read.activity.firing_rates.mean(1).sum().item()
+                if read.detections:
+                    found[read.number] += read.detections
+                    times_ms[read.number] += sum(read.detections[0].timings_ms.values())
             progress.update(len(batch))
     return {
         count: ReadResult(
-            predictions_of_detections(found[count - 1]),
+            predictions_of_detections(found[count]),
             float(rates[:count].mean()) / len(images),
-            float(times_ms[count - 1]) / len(images),
+            times_ms[count] / len(images),
         )
         for count in reads
     }
+
+
+def _decode(batch: Sequence[AnnotatedImage]) -> list[Frame]:
+    """The pictures as BGR uint8 [H, W, 3]."""
+    return [np.ascontiguousarray(decode_rgb(image.image_path)[..., ::-1]) for image in batch]

@@ -9,40 +9,48 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
+
+from training.learning import Observation
+
+SHOW_S = 1.0
+PLOTTED = frozenset(
+    ("loss", "box", "objectness", "classes", "learning_rate", "firing_rate", "images_per_s")
+) | {"penalty_ratio", "drift"}
+"""What goes to TensorBoard: `penalty_ratio` is the norm of the regulariser's gradient over that of
+the task, `drift` ||W - Wbar|| / ||W||, both at the last update of the batch."""
 
 
 class StepReport(NamedTuple):
-    """What happened in one batch.
+    """What happened in one batch; figures of the device stay there until they are shown.
 
     Attributes:
         epoch: from 0.
         step: within the epoch, from 0.
         global_step: since the start of the run, from 0.
-        box: weighted CIoU loss, mean over the reads.
-        objectness: weighted objectness loss, mean over the reads.
-        classes: weighted class loss, mean over the reads.
+        terms: weighted box, objectness and class loss, mean over what was learned from, [3].
         learning_rate: of this batch.
-        firing_rate: mean over layers at the last read, 0..1.
+        firing_rate: mean over layers at the last read, 0..1, a scalar.
         images: pictures in the batch.
         seconds: computing time of the batch, without waiting for data.
+        observation: the learning rule's, where it was measured.
     """
 
     epoch: int
     step: int
     global_step: int
-    box: float
-    objectness: float
-    classes: float
+    terms: Tensor
     learning_rate: float
-    firing_rate: float
+    firing_rate: Tensor
     images: int
     seconds: float
+    observation: Observation | None = None
 
     @property
     def loss(self) -> float:
         """Sum of the terms."""
-        return self.box + self.objectness + self.classes
+        return float(self.terms.sum())
 
 
 class RunLog:
@@ -79,6 +87,8 @@ class RunLog:
             total=total_steps, initial=first_step, unit="batch", disable=not progress, smoothing=0.1
         )
         self._every = every
+        self._shown = 0.0
+        self._penalty: dict[str, float] = {}
         self._recent: deque[tuple[StepReport, float]] = deque(maxlen=every)
 
     def __enter__(self) -> "RunLog":
@@ -95,31 +105,29 @@ class RunLog:
         if self._writer is not None:
             self._writer.close()
 
+    def due(self, global_step: int) -> bool:
+        """Whether a batch gets an entry in the stored logs."""
+        return (global_step + 1) % self._every == 0
+
     def step(self, report: StepReport) -> None:
-        """Take in one batch."""
-        self._recent.append((report, time.perf_counter()))
-        entry = self._summary()
-        self._bar.set_postfix_str(
-            f"epoch {report.epoch + 1} loss {entry['loss']:.3f} (box {entry['box']:.2f} "
-            f"obj {entry['objectness']:.2f} cls {entry['classes']:.2f}) "
-            f"lr {report.learning_rate:.1e} firing {report.firing_rate:.1%} "
-            f"{entry['images_per_s']:.0f} images/s",
-            refresh=False,
-        )
+        """Take in one batch; figures are fetched from the device once a second, or when stored."""
+        now = time.perf_counter()
+        self._recent.append((report, now))
+        due = self.due(report.global_step)
+        if due or now - self._shown > SHOW_S:
+            self._shown = now
+            entry = self._summary()
+            self._bar.set_postfix_str(_shown(entry), refresh=False)
+            if due:
+                self._store(entry)
         self._bar.update()
-        if (report.global_step + 1) % self._every == 0:
-            self.event(entry)
-            if self._writer is not None:
-                for name in (
-                    "loss",
-                    "box",
-                    "objectness",
-                    "classes",
-                    "learning_rate",
-                    "firing_rate",
-                    "images_per_s",
-                ):
-                    self._writer.add_scalar(f"train/{name}", entry[name], report.global_step)
+
+    def _store(self, entry: dict[str, Any]) -> None:
+        """Into both logs."""
+        self.event(entry)
+        if self._writer is not None:
+            for name in PLOTTED & entry.keys():
+                self._writer.add_scalar(f"train/{name}", entry[name], entry["global_step"])
 
     def event(self, entry: dict[str, Any]) -> None:
         """Append one JSON line."""
@@ -141,16 +149,36 @@ class RunLog:
         reports = [report for report, _ in self._recent]
         last = reports[-1]
         waited = self._recent[-1][1] - self._recent[0][1] + reports[0].seconds
+        terms = torch.stack([report.terms for report in reports]).mean(0)
+        rates = torch.stack([report.firing_rate for report in reports])
+        box, objectness, classes = terms.tolist()
         entry: dict[str, Any] = {
             "global_step": last.global_step,
             "epoch": last.epoch,
             "learning_rate": last.learning_rate,
             "images_per_s": sum(r.images for r in reports) / waited,
             "peak_memory_mib": _peak_memory_mib(),
+            "loss": box + objectness + classes,
+            "box": box,
+            "objectness": objectness,
+            "classes": classes,
+            "firing_rate": rates.mean().item(),
         }
-        for name in ("loss", "box", "objectness", "classes", "firing_rate"):
-            entry[name] = sum(getattr(r, name) for r in reports) / len(reports)
-        return entry
+        if last.observation is not None:
+            task, penalty, drift = (value.item() for value in last.observation)
+            self._penalty = {"penalty_ratio": penalty / max(task, 1e-12), "drift": drift}
+        return entry | self._penalty
+
+
+def _shown(entry: dict[str, Any]) -> str:
+    """The figures of the progress line."""
+    penalty = f" penalty/task {entry['penalty_ratio']:.1e}" if entry.get("penalty_ratio") else ""
+    return (
+        f"epoch {entry['epoch'] + 1} loss {entry['loss']:.3f} (box {entry['box']:.2f} "
+        f"obj {entry['objectness']:.2f} cls {entry['classes']:.2f}) "
+        f"lr {entry['learning_rate']:.1e} firing {entry['firing_rate']:.1%}{penalty} "
+        f"{entry['images_per_s']:.0f} images/s"
+    )
 
 
 def _peak_memory_mib() -> float | None:

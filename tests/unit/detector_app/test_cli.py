@@ -10,11 +10,10 @@ from detector_app.annotate import STATUS_HEIGHT
 from detector_app.cli import detect_command, listen, serve_command, webcam_command
 from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
-from detector_app.exchange import ReadOptions
 from detector_app.pipeline import Pipeline
 from detector_app.settings import Settings
 from detector_app.window import watch
-from spyv4 import Detector
+from spyv4 import Detector, ReadOptions
 from tests.unit.detector_app.scripted import ScriptedSource
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from detector_app import intake
 from detector_app.errors import NotAnImageError
-from detector_app.exchange import ReadOptions
 from detector_app.intake import Intake
 from detector_app.pipeline import Pipeline
+from spyv4 import ReadOptions
 
 OPTIONS = ReadOptions(1, 0.5)
 IMAGE = np.full((48, 64, 3), 90, np.uint8)

@@ -12,10 +12,12 @@ from detector_app.errors import (
     PipelineStateError,
     SourceLostError,
 )
-from detector_app.exchange import Mailbox, ReadOptions
+from detector_app.exchange import Mailbox
 from detector_app.health import statistics
 from detector_app.pipeline import Pipeline
 from detector_app.states import LEGAL, State
+from spyv4 import ReadOptions
+from spyv4.errors import ImageError
 from tests.helpers.tiny_model import tiny_config
 from tests.unit.detector_app.scripted import ScriptedSource, wait_until
 
@@ -25,8 +27,8 @@ OPTIONS = ReadOptions(reads=2, score_threshold=0.0)
 
 def test_options_are_those_of_the_weights_but_for_what_is_given():
     config = tiny_config(reads=3, score_threshold=0.17)
-    assert ReadOptions.of(config) == ReadOptions(3, 0.17, 0.3)
-    assert ReadOptions.of(config, 5, 0.0) == ReadOptions(5, 0.0, 0.3)
+    assert ReadOptions().resolved(config) == ReadOptions(3, 0.17, 0.3)
+    assert ReadOptions(5, 0.0).resolved(config) == ReadOptions(5, 0.0, 0.3)
 
 
 @pytest.fixture
@@ -126,8 +128,8 @@ def test_sent_pictures_are_read_as_the_detector_reads_them(pipeline, detector):
 
 
 def test_an_error_reaches_who_waits_and_nobody_else(pipeline):
-    with pytest.raises(Exception, match="reads"):
-        pipeline.submit(IMAGE, ReadOptions(0, 0.5)).result(10)
+    with pytest.raises(ImageError, match="no pixels"):
+        pipeline.submit(IMAGE[:0], OPTIONS).result(10)
     assert pipeline.submit(IMAGE, OPTIONS).result(10).reads == 2
 
 
@@ -281,3 +283,25 @@ def test_a_cancelled_picture_leaves_its_place_and_memory(pipeline):
         wait_until(lambda: not any(reference() is not None for reference in kept))
     finally:
         gc.enable()
+
+
+def test_live_frames_start_anew_or_where_the_last_one_ended(detector):
+    """Carried, the second of two equal frames sees what a stream with carried state sees."""
+    for carried in (False, True):
+        options = ReadOptions(1, 0.0, carry_state=carried)
+        source = ScriptedSource()
+        running = Pipeline(detector, source, options)
+        mailbox = Mailbox()
+        running.watch(mailbox)
+        running.start()
+        try:
+            seen = []
+            for _ in range(2):
+                source.give(90)  # what IMAGE shows
+                seen += mailbox.drain(timeout_s=10)
+        finally:
+            running.stop()
+        expected = list(detector.stream([IMAGE] * 2, 1, score_threshold=0.0, carry_state=carried))
+        for update, wanted in zip(seen, expected, strict=True):
+            np.testing.assert_array_equal(update.detections.scores, wanted.scores)
+        assert np.array_equal(*(update.detections.scores for update in seen)) == (not carried)

@@ -10,9 +10,10 @@ import torch
 from safetensors import safe_open
 
 from spyv4 import SPYv4, shipped_weights, weights
-from spyv4.checkpoint import FORMAT, file_sha256, load_model, save_model, write_atomically
-from spyv4.config import to_mapping
+from spyv4.checkpoint import FORMAT, load_model, save_model
 from spyv4.errors import CheckpointError
+from spyv4.files import file_sha256, write_atomically
+from spyv4.validation import to_mapping
 from spyv4.weights import find_weights, load_weights
 from tests.helpers.tiny_model import tiny_model
 
@@ -36,7 +37,7 @@ def parts(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 
 @pytest.mark.parametrize("folded", [False, True])
-@pytest.mark.parametrize("changes", [{}, {"readout": "leaky", "neuron": {"adaptive": True}}])
+@pytest.mark.parametrize("changes", [{}, {"readout": "leaky", "neuron": {"kind": "adaptive-ltc"}}])
 def test_what_was_saved_comes_back(tmp_path: Path, folded: bool, changes: dict[str, Any]) -> None:
     model = tiny_model(**changes)
     if folded:
@@ -100,21 +101,24 @@ def set_config(header: dict[str, str], **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, h: t.pop("neck.head_p5.bias"), "1 tensors differ, neck.head_p5.bias"),
+        (lambda t, h: t.pop("heads.0.bias"), "1 tensors differ, heads.0.bias"),
         (lambda t, h: t.update(extra=torch.zeros(2)), "1 tensors differ, extra"),
         (
-            lambda t, h: t.update({"neck.head_p5.bias": torch.zeros(3)}),
-            "1 tensors differ, neck.head_p5.bias",
+            lambda t, h: t.update({"heads.0.bias": torch.zeros(3)}),
+            "1 tensors differ, heads.0.bias",
         ),
-        (lambda t, h: t["backbone.stem1.conv.weight"].view(-1)[5].fill_(float("nan")), "finite"),
-        (lambda t, h: t["neck.head_p4.bias"].fill_(float("inf")), "finite, in neck.head_p4.bias"),
+        (
+            lambda t, h: t["layers.stem1.synapse.conv.weight"].view(-1)[5].fill_(float("nan")),
+            "finite",
+        ),
+        (lambda t, h: t["heads.1.bias"].fill_(float("inf")), "finite, in heads.1.bias"),
         (lambda t, h: h.pop("format"), "is not a SPYv4 checkpoint"),
         (lambda t, h: h.update(format="spyv9"), "is not a SPYv4 checkpoint"),
         (lambda t, h: h.pop("config"), "config"),
         (lambda t, h: h.update(config="{"), "is not a readable"),
         (lambda t, h: h.update(config="[1]"), "must be a table"),
         (lambda t, h: set_config(h, widht=2), "did you mean|unknown configuration key"),
-        (lambda t, h: set_config(h, reads=0), "reads must be a whole number"),
+        (lambda t, h: set_config(h, reads=0), "reads must be at least 1"),
         (lambda t, h: set_config(h, width_multiple=0.25), "tensors differ"),
         (lambda t, h: set_config(h, width_multiple=1e4), "tensors differ"),
         (lambda t, h: h.update(folded="True"), "tensors differ"),

@@ -5,16 +5,22 @@ import pytest
 
 from spyv4.config import (
     MODEL_PRESETS,
+    HeadConfig,
     ModelConfig,
     NeuronConfig,
     check_image_size,
     check_reads,
-    from_mapping,
     model_preset,
-    to_mapping,
 )
 from spyv4.errors import ConfigError
-from training.config import FPTTConfig, LossConfig, OptimizerConfig, TrainingConfig
+from spyv4.validation import from_mapping, to_mapping
+from training.config import (
+    AugmentationConfig,
+    LearnerConfig,
+    LossConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
 
 
 @pytest.mark.parametrize("name", MODEL_PRESETS)
@@ -25,7 +31,7 @@ def test_presets_survive_json(name: str) -> None:
 
 
 def test_training_configuration_survives_json() -> None:
-    config = TrainingConfig(reads=3, fptt=FPTTConfig(alpha=0.2))
+    config = TrainingConfig(reads=3, learner=LearnerConfig(alpha=0.2))
     assert from_mapping(TrainingConfig, json.loads(json.dumps(to_mapping(config)))) == config
 
 
@@ -48,19 +54,21 @@ def test_unknown_model_names_the_known_ones() -> None:
         (ModelConfig, {"neuron": {"treshold": 1}}, "did you mean 'neuron.threshold'"),
         (ModelConfig, {"zzz": 1}, "unknown configuration key 'zzz'$"),
         (ModelConfig, {"neuron": 3}, "neuron must be a table"),
-        (ModelConfig, {"neuron": {"fusion": "product"}}, r"neuron.fusion must be one of \('sum'"),
-        (ModelConfig, {"readout": "first"}, "readout must be one of"),
-        (ModelConfig, {"class_names": "cat"}, "class_names must be a list"),
-        (ModelConfig, {"class_names": [1]}, "class_names must be of type str, not 1"),
-        (ModelConfig, {"reads": 2.5}, "reads must be of type int, not 2.5"),
-        (ModelConfig, {"reads": True}, "reads must be of type int, not True"),
-        (ModelConfig, {"width_multiple": "1"}, "width_multiple must be of type float"),
-        (ModelConfig, {"neuron": {"adaptive": 1}}, "neuron.adaptive must be of type bool, not 1"),
-        (ModelConfig, {"anchors": [[1, 2, 3]]}, "anchors must be a list of 2"),
-        (ModelConfig, {"image_size": [64]}, "image_size must be a list of 2"),
-        (ModelConfig, [], "must be a table of values"),
+        (ModelConfig, {"neuron": {"fusion": "product"}}, "neuron.fusion must be 'sum' or 'concat'"),
+        (ModelConfig, {"readout": "first"}, "readout must be 'last' or"),
+        (ModelConfig, {"class_names": "cat"}, "class_names must be a valid array, not 'cat'"),
+        (ModelConfig, {"class_names": [1]}, "class_names.0 must be a valid string, not 1"),
+        (ModelConfig, {"reads": 2.5}, "reads must be a valid integer, not 2.5"),
+        (ModelConfig, {"reads": True}, "reads must be a valid integer, not True"),
+        (ModelConfig, {"width_multiple": "1"}, "width_multiple must be a valid number, not '1'"),
+        (ModelConfig, {"neuron": {"kind": "alif"}}, "neuron.kind must be 'ltc', 'adaptive-ltc'"),
+        (ModelConfig, {"heads": [{"layer": "p5_out", "anchors": [[1, 2, 3]]}]}, "at most 2 items"),
+        (ModelConfig, {"image_size": [64]}, "image_size.1 is missing"),
+        (ModelConfig, {"heads": [{"layre": "x"}]}, "did you mean 'heads.0.layer'"),
+        (ModelConfig, [], "must be a table of values, not"),
+        (ModelConfig, {"reads": 0, "widht": 1}, "reads must be at least 1, not 0; unknown"),
         (TrainingConfig, {"optimizer": {"lerning_rate": 1}}, "did you mean 'optimizer.learning_"),
-        (TrainingConfig, {"augmentation": {"mosaic_epochs": "all"}}, "mosaic_epochs must be of"),
+        (TrainingConfig, {"augmentation": {"mosaic_epochs": "all"}}, "mosaic_epochs must be"),
     ],
 )
 def test_mistakes_are_named(cls: type, values: Any, message: str) -> None:
@@ -76,24 +84,24 @@ def test_optional_values_may_be_none() -> None:
 @pytest.mark.parametrize(
     ("cls", "values", "message"),
     [
-        (NeuronConfig, {"threshold": 0.0}, "neuron.threshold must be greater than 0, not 0.0"),
-        (NeuronConfig, {"threshold": float("nan")}, "neuron.threshold"),
-        (NeuronConfig, {"surrogate_sigma": -1.0}, "neuron.surrogate_sigma"),
-        (NeuronConfig, {"surrogate_h": 1.5}, "neuron.surrogate_h must be in 0..1, not 1.5"),
-        (ModelConfig, {"class_names": ()}, "at least one class"),
+        (NeuronConfig, {"threshold": 0.0}, "threshold must be greater than 0, not 0.0"),
+        (NeuronConfig, {"threshold": float("nan")}, "threshold must be a finite number"),
+        (NeuronConfig, {"surrogate_sigma": -1.0}, "surrogate_sigma"),
+        (NeuronConfig, {"surrogate_h": 1.5}, "surrogate_h must be at most 1, not 1.5"),
+        (ModelConfig, {"class_names": ()}, "class_names must have at least 1 item"),
         (ModelConfig, {"class_names": ("cat", "cat")}, "must not repeat"),
         (ModelConfig, {"width_multiple": 0.0}, "width_multiple must be greater than 0"),
         (ModelConfig, {"readout_rate": 0.0}, "readout_rate"),
-        (ModelConfig, {"anchors": ((0.0, 5.0),) * 6}, "positive sides"),
-        (ModelConfig, {"anchors_p5": ()}, "anchors_p5 must name at least one"),
-        (ModelConfig, {"anchors_p4": (6,)}, r"anchors_p4 must index the 6 anchors, not \(6,\)"),
-        (ModelConfig, {"reads": 0}, "reads must be a whole number from 1 to 256, not 0"),
-        (FPTTConfig, {"alpha": -0.1}, "fptt.alpha must be at least 0"),
-        (FPTTConfig, {"beta": 0.0}, r"fptt.beta must be in \(0, 1\], not 0.0"),
-        (FPTTConfig, {"updates": -1}, "fptt.updates"),
-        (FPTTConfig, {"gradient_clip": -1.0}, "fptt.gradient_clip"),
-        (LossConfig, {"box_weight": -1.0}, "loss.box_weight"),
-        (LossConfig, {"label_smoothing": 2.0}, "loss.label_smoothing must be in 0..1"),
+        (HeadConfig, {"layer": "p5_out", "anchors": ((0.0, 5.0),)}, "anchors.0.0 must be greater"),
+        (HeadConfig, {"layer": "p5_out", "anchors": ()}, "anchors must have at least 1 item"),
+        (ModelConfig, {"reads": 0}, "reads must be at least 1, not 0"),
+        (LearnerConfig, {"alpha": 0.0}, "alpha must be greater than 0"),
+        (LearnerConfig, {"beta": 0.0}, "beta must be greater than 0, not 0.0"),
+        (LearnerConfig, {"updates": -1}, "updates must be at least 0"),
+        (LearnerConfig, {"gradient_clip": -1.0}, "gradient_clip"),
+        (AugmentationConfig, {"scale": (2.0, 1.0)}, "augmentation.scale must be two rising"),
+        (LossConfig, {"box_weight": -1.0}, "box_weight"),
+        (LossConfig, {"label_smoothing": 2.0}, "label_smoothing must be at most 1"),
         (OptimizerConfig, {"learning_rate": 0.0}, "learning_rate must be greater"),
         (OptimizerConfig, {"weight_decay": -1.0}, "weight_decay"),
         (OptimizerConfig, {"final_share": 2.0}, "final_share"),
@@ -103,6 +111,7 @@ def test_optional_values_may_be_none() -> None:
         (TrainingConfig, {"batch_size": 0}, "batch_size"),
         (TrainingConfig, {"reads": 2, "min_reads": 3}, r"min_reads must be in 0..2 \(reads\)"),
         (TrainingConfig, {"seed": -1}, "seed"),
+        (TrainingConfig, {"loss": LossConfig(balance=(1.0,))}, "one number a head, 2, not 1"),
         (TrainingConfig, {"repeat_threshold": 1.5}, "repeat_threshold"),
     ],
 )

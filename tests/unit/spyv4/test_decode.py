@@ -2,25 +2,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spyv4 import ReadOptions
 from spyv4.config import ModelConfig
-from spyv4.ops.anchors import encode_boxes, split_levels
-from spyv4.ops.decode import MIN_CANDIDATES, RawDetections, decode
-from spyv4.types import HeadMaps
+from spyv4.heads.decode import MIN_CANDIDATES, RawDetections, decode
+from spyv4.heads.levels import split_levels
+from spyv4.network.readout import Maps
+from tests.helpers.encoding import encode_scaled
 
-CONFIG = ModelConfig(class_names=("cat", "dog", "bus"), image_size=(96, 128))
+CONFIG = ModelConfig(class_names=("cat", "dog", "bus"), image_size=(96, 128), codec="scaled")
 OUTPUTS = 3 * CONFIG.outputs_per_anchor
 CERTAIN, NEVER = 12.0, -20.0
 
 
-def silent(batch: int = 1) -> HeadMaps:
+def silent(batch: int = 1) -> Maps:
     """Maps of 96 x 128 pixels on which nothing is found."""
-    return HeadMaps(
-        torch.full((batch, OUTPUTS, 3, 4), NEVER), torch.full((batch, OUTPUTS, 6, 8), NEVER)
+    return (
+        torch.full((batch, OUTPUTS, 3, 4), NEVER),
+        torch.full((batch, OUTPUTS, 6, 8), NEVER),
     )
 
 
 def put(
-    maps: HeadMaps,
+    maps: Maps,
     box_cxcywh: tuple[float, float, float, float],
     classes: dict[int, float],
     *,
@@ -33,7 +36,7 @@ def put(
     box = torch.tensor(box_cxcywh)
     limit = torch.tensor([raw.shape[3] - 1, raw.shape[2] - 1])
     cell = (box[:2] / stride).floor().clamp(min=torch.zeros(2), max=limit)
-    raw[image, anchor, int(cell[1]), int(cell[0]), :4] = encode_boxes(
+    raw[image, anchor, int(cell[1]), int(cell[0]), :4] = encode_scaled(
         box, cell, anchors[anchor], stride
     )
     raw[image, anchor, int(cell[1]), int(cell[0]), 4] = CERTAIN
@@ -41,9 +44,9 @@ def put(
         raw[image, anchor, int(cell[1]), int(cell[0]), 5 + label] = logit
 
 
-def look(maps: HeadMaps, **changes: float) -> list[RawDetections]:
-    options = {"score_threshold": 0.25, "iou_threshold": 0.5, "max_detections": 100} | changes
-    return decode(maps, CONFIG, **options)  # type: ignore[arg-type]
+def look(maps: Maps, **changes: float) -> list[RawDetections]:
+    options = {"score_threshold": 0.25, "iou_threshold": 0.5} | changes
+    return decode(maps, CONFIG, ReadOptions(**options))  # type: ignore[arg-type]
 
 
 def test_a_box_comes_out_where_it_was_put() -> None:
@@ -85,7 +88,7 @@ def test_threshold_lets_its_own_value_pass() -> None:
     assert len(look(maps, score_threshold=score + 1e-6)[0].scores) == 0
 
 
-def overlapping(label_of_second: int) -> HeadMaps:
+def overlapping(label_of_second: int) -> Maps:
     """Two boxes, IoU 0.9, of which the first scores higher."""
     maps = silent()
     put(maps, (60.0, 40.0, 40.0, 40.0), {0: 3.0}, anchor=1)
@@ -124,7 +127,7 @@ def test_the_best_detections_are_kept_in_their_order() -> None:
 
 
 def test_too_many_candidates_leave_the_best() -> None:
-    maps = HeadMaps(torch.zeros(1, OUTPUTS, 3, 4), torch.zeros(1, OUTPUTS, 40, 40))
+    maps = torch.zeros(1, OUTPUTS, 3, 4), torch.zeros(1, OUTPUTS, 40, 40)
     put(maps, (60.0, 40.0, 40.0, 40.0), {1: CERTAIN})
     assert MIN_CANDIDATES < 3 * 3 * 40 * 40
     (found,) = look(maps, score_threshold=0.1, max_detections=1)
@@ -142,15 +145,15 @@ def test_pictures_of_a_batch_do_not_mix() -> None:
 def test_maps_in_half_precision_are_decoded_in_float32() -> None:
     maps = silent()
     put(maps, (35.0, 52.0, 30.0, 20.0), {0: 3.0})
-    half = HeadMaps(*(m.bfloat16() for m in maps))
+    half = tuple(m.bfloat16() for m in maps)
     (found,) = look(half)
-    (same,) = look(HeadMaps(*(m.float() for m in half)))
+    (same,) = look(tuple(m.float() for m in half))
     np.testing.assert_array_equal(found.boxes_xyxy, same.boxes_xyxy)
 
 
 def test_levels_have_their_anchors() -> None:
     config = ModelConfig()
-    maps = HeadMaps(torch.zeros(2, 75, 13, 13), torch.zeros(2, 75, 26, 26))
+    maps = torch.zeros(2, 75, 13, 13), torch.zeros(2, 75, 26, 26)
     coarse, fine = split_levels(maps, config)
     assert coarse.raw.shape == (2, 3, 13, 13, 25)
     assert fine.raw.shape == (2, 3, 26, 26, 25)
@@ -163,5 +166,5 @@ def test_outputs_are_read_anchor_by_anchor() -> None:
     """Channel k of the map is value k % 8 of anchor k // 8 (three classes)."""
     values: Tensor = torch.arange(OUTPUTS, dtype=torch.float32)
     coarse = values.view(1, -1, 1, 1).expand(1, OUTPUTS, 3, 4)
-    level = split_levels(HeadMaps(coarse, silent().p4), CONFIG)[0]
+    level = split_levels((coarse, silent()[1]), CONFIG)[0]
     assert level.raw[0, 1, 2, 3].tolist() == list(range(8, 16))

@@ -9,27 +9,25 @@ from spyv4 import LAYER_NAMES, SPYv4, model_preset
 from spyv4.activity import RASTER_NEURONS, sampled_neurons, summarise
 from spyv4.bench import describe
 from spyv4.errors import ConfigError
-from spyv4.layers.conv import SpikingConv2d
-from spyv4.models.readout import initial_readout, leaky_readout
-from spyv4.models.spyv4 import flatten_spikes
-from spyv4.types import HeadMaps
+from spyv4.network.blocks import SpikingConv2d
+from spyv4.network.readout import initial_readout, leaky_readout
 from tests.helpers.tiny_model import pictures, same, tiny_config, tiny_model
 
 PAPER_LAYERS = {
     "stem1": (32, 208, 208),
     "stem2": (64, 104, 104),
-    "csp1.a": (64, 104, 104),
-    "csp1.b": (32, 104, 104),
-    "csp1.c": (32, 104, 104),
-    "csp1.d": (64, 104, 104),
-    "csp2.a": (128, 52, 52),
-    "csp2.b": (64, 52, 52),
-    "csp2.c": (64, 52, 52),
-    "csp2.d": (128, 52, 52),
-    "csp3.a": (256, 26, 26),
-    "csp3.b": (128, 26, 26),
-    "csp3.c": (128, 26, 26),
-    "csp3.d": (256, 26, 26),
+    "csp1_a": (64, 104, 104),
+    "csp1_b": (32, 104, 104),
+    "csp1_c": (32, 104, 104),
+    "csp1_d": (64, 104, 104),
+    "csp2_a": (128, 52, 52),
+    "csp2_b": (64, 52, 52),
+    "csp2_c": (64, 52, 52),
+    "csp2_d": (128, 52, 52),
+    "csp3_a": (256, 26, 26),
+    "csp3_b": (128, 26, 26),
+    "csp3_c": (128, 26, 26),
+    "csp3_d": (256, 26, 26),
     "deep": (512, 13, 13),
     "p5": (256, 13, 13),
     "p5_out": (512, 13, 13),
@@ -73,16 +71,14 @@ def test_paper_network_has_the_papers_layers() -> None:
         state = network.initial_state(1, (416, 416))
         current = network.current(torch.empty(1, 3, 416, 416))
         maps, _, spikes = network.step_from_current(current, state)
-    shapes = {
-        name: tuple(s.shape[1:])
-        for name, s in zip(LAYER_NAMES, flatten_spikes(spikes), strict=True)
-    }
+    shapes = {name: tuple(s.shape[1:]) for name, s in spikes.items()}
     assert shapes == PAPER_LAYERS
-    assert (maps.p5.shape, maps.p4.shape) == ((1, 75, 13, 13), (1, 75, 26, 26))
+    assert tuple(shapes) == LAYER_NAMES
+    assert [m.shape for m in maps] == [(1, 75, 13, 13), (1, 75, 26, 26)]
+    assert network.strides == (32, 16)
     sizes = [
-        (c.conv.kernel_size[0], c.stride)
-        for c in network.modules()
-        if hasattr(c, "stride") and isinstance(c, SpikingConv2d)
+        (layer.synapse.conv.kernel_size[0], layer.synapse.conv.stride[0])
+        for layer in network.layers.values()
     ]
     assert sizes == [
         *[(3, 2), (3, 2)],
@@ -101,8 +97,8 @@ def test_every_message_between_spiking_layers_is_binary(dtype: torch.dtype) -> N
     network = tiny_model().to(dtype)
     seen: dict[str, list[Tensor]] = {}
     for name, module in network.named_modules():
-        if isinstance(module, SpikingConv2d) or name.startswith("neck.head"):
-            hooked = module.conv if isinstance(module, SpikingConv2d) else module
+        if isinstance(module, SpikingConv2d) or name.startswith("heads."):
+            hooked = module.synapse if isinstance(module, SpikingConv2d) else module
 
             def keep(module: nn.Module, inputs: tuple[Tensor], _: Tensor, name: str = name) -> None:
                 seen.setdefault(name, []).append(inputs[0])
@@ -111,7 +107,7 @@ def test_every_message_between_spiking_layers_is_binary(dtype: torch.dtype) -> N
     state = network.initial_state(2, (64, 64))
     for _ in range(4):
         _, state = network.step(pictures().to(dtype), state)
-    assert len(seen.pop("backbone.stem1")) == 4
+    assert len(seen.pop("layers.stem1")) == 4
     assert len(seen) == 18 + 2
     for name, messages in seen.items():
         assert len(messages) == 4
@@ -143,7 +139,9 @@ def test_run_needs_a_read(model: SPYv4) -> None:
         model.run(pictures(), 0)
 
 
-@pytest.mark.parametrize("changes", [{}, {"readout": "leaky"}, {"neuron": {"adaptive": True}}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"readout": "leaky"}, {"neuron": {"kind": "adaptive-ltc"}}]
+)
 def test_batch_is_a_loop_over_pictures(changes: dict[str, object]) -> None:
     network = tiny_model(**changes)
     images = pictures(3)
@@ -171,9 +169,8 @@ def test_step_leaves_its_arguments_alone(model: SPYv4) -> None:
 
 def test_other_sizes_work_square_or_not(model: SPYv4) -> None:
     maps, state = model.run(pictures(1, (320, 416)), 1)
-    assert maps.p5.shape == (1, 75, 10, 13)
-    assert maps.p4.shape == (1, 75, 20, 26)
-    assert state.backbone.stem1.u.shape[2:] == (160, 208)
+    assert [m.shape for m in maps] == [(1, 75, 10, 13), (1, 75, 20, 26)]
+    assert state.layers["stem1"].u.shape[2:] == (160, 208)
 
 
 def test_size_off_the_grid_is_refused(model: SPYv4) -> None:
@@ -189,9 +186,11 @@ def test_size_off_the_grid_is_refused(model: SPYv4) -> None:
     [
         {},
         {"readout": "leaky"},
-        {"neuron": {"adaptive": True}},
+        {"neuron": {"kind": "adaptive-ltc"}},
         {"neuron": {"fusion": "concat"}},
-        {"neuron": {"adaptive": True, "fusion": "concat"}},
+        {"neuron": {"kind": "adaptive-ltc", "fusion": "concat"}},
+        {"neuron": {"kind": "lif"}},
+        {"neuron": {"kind": "adaptive-lif"}},
     ],
 )
 def test_folding_changes_nothing_beyond_rounding(changes: dict[str, object]) -> None:
@@ -204,15 +203,6 @@ def test_folding_changes_nothing_beyond_rounding(changes: dict[str, object]) -> 
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
     assert same(folded.fold().run(double, 4)[0], other)
-
-
-@pytest.mark.parametrize("fusion", ["sum", "concat"])
-def test_adaptive_neurons_fire_less_the_more_they_fired(fusion: str) -> None:
-    network = tiny_model(neuron={"adaptive": True, "fusion": fusion})
-    _, state = network.run(pictures(), 3)
-    spiked = state.backbone.stem2
-    assert ((spiked.b >= 0) & (spiked.b <= 1)).all()  # type: ignore[union-attr]
-    assert spiked.b.any()  # type: ignore[union-attr]
 
 
 def test_width_without_channels_is_refused() -> None:
@@ -232,16 +222,15 @@ def test_gradient_reaches_every_parameter_within_three_reads() -> None:
 def test_leaky_readout_is_the_explicit_weighted_mean() -> None:
     rate, reads = 0.3, 6
     raw = torch.randn(reads, 2, 4, 1, 1, dtype=torch.float64)
-    state = initial_readout(2, (32, 32), (4, 4), dtype=torch.float64, device=torch.device("cpu"))
-    state = state._replace(mean=HeadMaps(*(m[..., :1, :1] for m in state.mean)))
+    state = initial_readout([(2, 4, 1, 1)] * 2, torch.device("cpu"))
     for read in range(1, reads + 1):
-        maps, state = leaky_readout(HeadMaps(raw[read - 1], 2 * raw[read - 1]), state, rate)
+        maps, state = leaky_readout((raw[read - 1], 2 * raw[read - 1]), state, rate)
         weights = [(1 - rate) ** (read - k) for k in range(1, read + 1)]
         mean = sum(w * raw[k] for k, w in enumerate(weights)) / sum(weights)
-        torch.testing.assert_close(maps.p5, mean)
-        torch.testing.assert_close(maps.p4, 2 * mean)
+        torch.testing.assert_close(maps[0], mean)
+        torch.testing.assert_close(maps[1], 2 * mean)
         if read == 1:
-            torch.testing.assert_close(maps.p5, raw[0])
+            torch.testing.assert_close(maps[0], raw[0])
 
 
 def test_leaky_network_averages_what_the_other_reads_out() -> None:
@@ -252,15 +241,15 @@ def test_leaky_network_averages_what_the_other_reads_out() -> None:
     for _ in range(3):
         maps, state = last.step(pictures(1), state)
         averaged, own = leaky.step(pictures(1), own)
-        sums, weight = 0.75 * sums + 0.25 * maps.p5, 0.75 * weight + 0.25
-        torch.testing.assert_close(averaged.p5, sums / weight, rtol=1e-4, atol=1e-5)
+        sums, weight = 0.75 * sums + 0.25 * maps[0], 0.75 * weight + 0.25
+        torch.testing.assert_close(averaged[0], sums / weight, rtol=1e-4, atol=1e-5)
 
 
 def test_activity_counts_the_spikes(model: SPYv4) -> None:
     state = model.run(pictures(), 2)[1]
     _, _, spikes = model.step_from_current(model.current(pictures()), state)
     rates, rasters = summarise(spikes)
-    flat = flatten_spikes(spikes)
+    flat = tuple(spikes.values())
     assert rates.shape == (2, 19)
     assert rasters.shape == (2, 19, RASTER_NEURONS)
     for picture, layer in itertools.product(range(2), range(19)):

@@ -7,7 +7,7 @@ from torch.utils._pytree import tree_leaves
 
 from spyv4 import SPYv4
 from spyv4.errors import StateShapeError
-from spyv4.models.spyv4 import SPYv4State
+from spyv4.network.spyv4 import SPYv4State
 from tests.helpers.tiny_model import pictures, same, tiny_model
 
 
@@ -31,13 +31,14 @@ def test_state_of_other_pictures_is_refused(model: SPYv4) -> None:
         with pytest.raises(StateShapeError, match="does not fit an input current of shape"):
             model.step(pictures(2), other)
     deep = model.initial_state(2, (64, 64))
-    wrong = deep._replace(neck=model.initial_state(1, (64, 64)).neck)
+    other = model.initial_state(1, (64, 64)).layers
+    wrong = deep._replace(layers=deep.layers | {"p4_out": other["p4_out"]})
     with pytest.raises(StateShapeError):
         model.step(pictures(2), wrong)
 
 
 def test_state_of_another_neuron_is_refused(model: SPYv4) -> None:
-    adaptive = tiny_model(neuron={"adaptive": True})
+    adaptive = tiny_model(neuron={"kind": "adaptive-ltc"})
     for network, other in ((model, adaptive), (adaptive, model)):
         with pytest.raises(StateShapeError, match="LTCState"):
             network.step(pictures(2), other.initial_state(2, (64, 64)))
@@ -62,13 +63,13 @@ def test_initial_state_is_random_only_with_a_generator(model: SPYv4) -> None:
 
     assert same(drawn(1), drawn(1))
     assert not same(drawn(1), drawn(2))
-    u = drawn(1).backbone.stem1.u
+    u = drawn(1).layers["stem1"].u
     assert u.min() >= 0
     assert u.max() <= 1
     assert u.mean() == pytest.approx(0.5, abs=0.02)
-    adaptive = tiny_model(neuron={"adaptive": True})
+    adaptive = tiny_model(neuron={"kind": "adaptive-ltc"})
     state = adaptive.initial_state(1, (64, 64), generator=torch.Generator().manual_seed(0))
-    assert not state.backbone.stem1.b.any()  # type: ignore[union-attr]
+    assert not state.layers["stem1"].b.any()
 
 
 def test_state_is_never_in_the_module(model: SPYv4) -> None:

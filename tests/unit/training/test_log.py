@@ -2,22 +2,23 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from training.learning import Observation
 from training.report.log import RunLog, StepReport
 
 
-def report(step: int, loss: float = 3.0) -> StepReport:
+def report(step: int, loss: float = 3.0, observation: Observation | None = None) -> StepReport:
     return StepReport(
         epoch=1,
         step=step,
         global_step=step,
-        box=loss / 3,
-        objectness=loss / 3,
-        classes=loss / 3,
+        terms=torch.full((3,), loss / 3),
         learning_rate=1e-3,
-        firing_rate=0.1,
+        firing_rate=torch.tensor(0.1),
         images=4,
         seconds=0.5,
+        observation=observation,
     )
 
 
@@ -38,6 +39,23 @@ def test_stored_entries_are_means_over_the_interval(
     assert stored[0]["firing_rate"] == pytest.approx(0.1)
     assert 0 < stored[0]["images_per_s"] <= 16  # type: ignore[operator]
     assert capsys.readouterr().err == ""
+
+
+def test_what_the_regulariser_does_is_logged_and_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = Observation(torch.tensor(4.0), torch.tensor(0.5), torch.tensor(0.03))
+    with RunLog(tmp_path, 3, every=1, tensorboard=False) as log:
+        assert log.due(0)
+        log.step(report(0))
+        log.step(report(1, observation=seen))
+        log.step(report(2))
+    first, second, third = entries(tmp_path)
+    assert "penalty_ratio" not in first
+    assert second["penalty_ratio"] == pytest.approx(0.125)
+    assert second["drift"] == pytest.approx(0.03)
+    assert third["penalty_ratio"] == pytest.approx(0.125)  # the last that was measured
+    assert "penalty/task 1.2e-01" in capsys.readouterr().err
 
 
 def test_resumed_log_is_added_to(tmp_path: Path) -> None:

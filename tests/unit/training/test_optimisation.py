@@ -6,7 +6,6 @@ from torch import nn
 
 from tests.helpers.tiny_model import tiny_model
 from training.config import OptimizerConfig
-from training.learners.fptt import update_reads
 from training.optimisation import AveragedModel, build_optimizer, learning_rate, swapped
 
 
@@ -30,30 +29,6 @@ def test_cosine_rate_starts_after_the_warm_up() -> None:
         [1.0, 2.0, 2.0, 2 * quarter, 1.0, 0.0]
     )
     assert learning_rate(config, 3, 2) == pytest.approx(0.0)
-
-
-@pytest.mark.parametrize(
-    ("reads", "updates", "expected"),
-    [
-        (4, 0, {0, 1, 2, 3}),
-        (4, 9, {0, 1, 2, 3}),
-        (4, 1, {3}),
-        (8, 2, {3, 7}),
-        (8, 4, {1, 3, 5, 7}),
-        (1, 1, {0}),
-    ],
-)
-def test_reads_that_update(reads: int, updates: int, expected: set[int]) -> None:
-    assert update_reads(reads, updates) == expected
-
-
-def test_as_many_reads_update_as_asked_for_and_the_last_one_always() -> None:
-    for reads in range(1, 40):
-        for updates in range(1, reads + 1):
-            chosen = update_reads(reads, updates)
-            assert len(chosen) == updates
-            assert reads - 1 in chosen
-            assert min(chosen) >= 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torch
 
 from spyv4.errors import ConfigError
 from tests.helpers.voc_tree import CLASS_NAMES, Scene, Thing, write_voc_tree
-from training.data import AnnotatedImage, AugmentationConfig, Batch, TrainingLoader, read_split
+from training.config import AugmentationConfig
+from training.data import AnnotatedImage, Batch, TrainingLoader, read_split
 from training.data.loader import repeat_factors
 from training.errors import DatasetError, DataWorkerError
 

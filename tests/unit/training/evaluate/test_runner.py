@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,9 @@ from PIL import Image
 from spyv4 import Detector, ModelConfig, SPYv4
 from training.data.voc import AnnotatedImage
 from training.errors import DatasetError
-from training.evaluate.runner import run_detector
+from training.evaluate.runner import EVALUATION, run_detector
+
+ALL = replace(EVALUATION, score_threshold=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +32,16 @@ def images(tmp_path):
 
 
 def test_one_pass_gives_what_every_number_of_reads_gives_alone(detector, images):
-    both = run_detector(detector, images, (1, 3), score_threshold=0, batch_size=2)
+    both = run_detector(detector, images, (1, 3), options=ALL, batch_size=2)
     for reads in (1, 3):
-        alone = run_detector(detector, images, (reads,), score_threshold=0, batch_size=2)[reads]
+        alone = run_detector(detector, images, (reads,), options=ALL, batch_size=2)[reads]
         assert len(alone.predictions) > 0
         assert (alone.predictions.boxes_xyxy == both[reads].predictions.boxes_xyxy).all()
         assert alone.firing_rate == both[reads].firing_rate
 
 
 def test_detections_rates_and_picture_order_are_the_detectors_own(detector, images):
-    result = run_detector(detector, images, (2,), score_threshold=0, batch_size=1)[2]
+    result = run_detector(detector, images, (2,), options=ALL, batch_size=1)[2]
     rates = []
     for index, image in enumerate(images):
         reads = detector.reads(

@@ -1,0 +1,1 @@
+"""From raw head maps to boxes: levels, codecs, and suppression."""

@@ -1,0 +1,106 @@
+"""What a neuron is: a module that turns current and state into spikes and state."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from spyv4.config import NeuronConfig
+from spyv4.errors import StateShapeError
+from spyv4.norm import NormedConv2d
+
+Mixing = Literal["conv", "dense"]
+State = Any
+"""A neuron's own NamedTuple of tensors; mypy knows no narrower type for all of them."""
+
+
+class Neuron(nn.Module, ABC):
+    """The neurons of one layer; the state is a value that goes in and comes out.
+
+    Args:
+        size: channels of a convolutional layer, neurons of a dense one.
+        config: threshold, fusion and surrogate.
+        mixing: how neurons see their neighbours where they compute their rates.
+    """
+
+    state_type: ClassVar[type[Any]]
+
+    def __init__(self, size: int, config: NeuronConfig, mixing: Mixing) -> None:
+        super().__init__()
+        self.size, self.config = size, config
+        # Per-channel values broadcast over the picture, per-neuron ones have no picture.
+        self.value_shape = (size, 1, 1) if mixing == "conv" else (size,)
+
+    def initial_state(
+        self, shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None
+    ) -> State:
+        """Potentials at rest (zero), or uniform in 0..1 when a generator is given.
+
+        Args:
+            shape: [B, C, H, W] or [B, N].
+            like: a tensor of the dtype and device that the state shall have.
+            generator: source of randomness, on that device.
+        """
+        u = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        if generator is not None:
+            u.uniform_(generator=generator)
+        if u.ndim == 4:
+            u = u.to(memory_format=torch.channels_last)
+        others = len(self.state_type._fields) - 1
+        return self.state_type(u, *(torch.zeros_like(u) for _ in range(others)))
+
+    def forward(self, current: Tensor, state: State) -> tuple[Tensor, State]:
+        """One read.
+
+        Args:
+            current: input current c_t, [B, C, H, W] or [B, N].
+            state: after the read before, from the same batch and size.
+
+        Returns:
+            Spikes in {0, 1} of the shape of `current`, and the new state.
+
+        Raises:
+            StateShapeError: if the state is of other neurons or another size.
+        """
+        if not isinstance(state, self.state_type):
+            raise StateShapeError(
+                f"these neurons need a state of type {self.state_type.__name__}, not "
+                f"{type(state).__name__}; start from initial_state() of the same network"
+            )
+        if state[0].shape != current.shape:
+            raise StateShapeError(
+                f"state of shape {tuple(state[0].shape)} does not fit an input current of shape "
+                f"{tuple(current.shape)}; start from initial_state() of the same batch and size"
+            )
+        return self.read(current, state)
+
+    @abstractmethod
+    def read(self, current: Tensor, state: State) -> tuple[Tensor, State]:
+        """The equation: `forward` without its checks."""
+
+
+class Rate(nn.Module):
+    """A rate in (0, 1) for every neuron from its current and one of its own variables.
+
+        sigmoid(mix(c_t + v_{t-1}))       fusion "sum": the released detector
+        sigmoid(mix([c_t, v_{t-1}]))      fusion "concat": as the paper writes it
+
+    `mix` is a 3x3 convolution with batch norm, or a dense layer (paper, Methods: Conv, Dense).
+    """
+
+    def __init__(self, size: int, config: NeuronConfig, mixing: Mixing) -> None:
+        super().__init__()
+        self.concat = config.fusion == "concat"
+        fused = 2 * size if self.concat else size
+        if mixing == "conv":
+            self.mix: nn.Module = NormedConv2d(fused, size, 3, bias=config.rate_bias)
+        else:
+            self.mix = nn.Linear(fused, size)
+            nn.init.constant_(self.mix.bias, config.rate_bias)
+
+    def forward(self, current: Tensor, variable: Tensor) -> Tensor:
+        """The rate, of the shape of `current`."""
+        fused = torch.cat((current, variable), dim=1) if self.concat else current + variable
+        rate: Tensor = torch.sigmoid(self.mix(fused))
+        return rate

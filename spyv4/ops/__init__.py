@@ -1,1 +1,0 @@
-"""Boxes, anchors and decoding."""

@@ -1,0 +1,144 @@
+"""All reads of a batch of pictures: preprocess, then read, and decode where it is asked for."""
+
+import time
+from collections.abc import Container, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spyv4.activity import Activity
+from spyv4.config import MAX_READS
+from spyv4.errors import ArgumentError
+from spyv4.heads.decode import decode
+from spyv4.network.spyv4 import SPYv4State
+from spyv4.network.table import LAYER_NAMES
+from spyv4.options import ReadOptions
+from spyv4.preprocess import Picture, boxes_to_picture, load_frame, to_images
+from spyv4.runtime.base import Runtime
+from spyv4.types import Detections
+
+EVERY_READ = range(1, MAX_READS + 1)
+
+
+class Read(NamedTuple):
+    """What is known after one read.
+
+    Attributes:
+        number: of the read, from 1.
+        detections: of every picture; empty where none were asked for.
+        activity: firing rates and rasters, where they were asked for.
+        state: for the next read.
+    """
+
+    number: int
+    detections: list[Detections]
+    activity: Activity | None
+    state: SPYv4State
+
+
+def read_pictures(
+    runtime: Runtime,
+    image_size: tuple[int, int],
+    pictures: Sequence[Picture],
+    options: ReadOptions,
+    *,
+    at: Container[int] = EVERY_READ,
+    activity_at: Container[int] | None = None,
+    state: SPYv4State | None = None,
+) -> Iterator[Read]:
+    """Look at a batch of pictures, read by read.
+
+    Args:
+        runtime: runs the network.
+        image_size: (height, width) that pictures are stretched to.
+        pictures: at least one.
+        options: how to look.
+        at: the reads after which boxes are wanted; the others cost no decoding.
+        activity_at: the reads whose activity is wanted, if it is; those in `at` by default.
+        state: where to start; rest, or what `options` say, by default.
+
+    Yields:
+        After every read.
+
+    Raises:
+        ArgumentError: if there are no pictures.
+        ImageError: if a picture cannot be read.
+    """
+    if not pictures:
+        raise ArgumentError("no pictures were given")
+    clock = _Clock()
+    frames = [load_frame(picture) for picture in pictures]
+    sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
+    images = to_images(frames, image_size)
+    preprocess_ms = clock.lap_ms()
+    if state is None:
+        state = runtime.initial_state(len(frames), image_size, seed=options.start_seed)
+    prepared = runtime.prepare(images)
+    network_ms = clock.lap_ms()
+    wanted = options.activity or bool(options.raster_layers)
+    for number in range(1, (options.reads or runtime.config.reads) + 1):
+        clock.lap_ms()  # what the caller did with the read before is not ours
+        active = wanted and number in (at if activity_at is None else activity_at)
+        maps, state, activity = runtime.step(prepared, state, activity=active)
+        if number in at and maps[0].is_cuda:
+            torch.cuda.synchronize(maps[0].device)  # or decoding would wait, and pass for slow
+        network_ms += clock.lap_ms()
+        found: list[Detections] = []
+        if number in at:
+            raw = decode(maps, runtime.config, options)
+            timings = {"preprocess": preprocess_ms, "network": network_ms}
+            timings["decode"] = clock.lap_ms()
+            found = [
+                Detections(
+                    boxes_xyxy=boxes_to_picture(item.boxes_xyxy, image_size, size),
+                    scores=item.scores,
+                    labels=item.labels,
+                    class_names=runtime.config.class_names,
+                    image_size=size,
+                    reads=number,
+                    firing_rates=report.firing_rates,
+                    rasters=report.rasters,
+                    timings_ms=timings,
+                )
+                for item, size, report in zip(
+                    raw, sizes, _reports(activity, options, len(raw)), strict=True
+                )
+            ]
+        yield Read(number, found, activity, state)
+
+
+class _Report(NamedTuple):
+    """The activity of one picture, as `Detections` have it."""
+
+    firing_rates: dict[str, float]
+    rasters: dict[str, NDArray[np.bool_]]
+
+
+def _reports(activity: Activity | None, options: ReadOptions, batch: int) -> list[_Report]:
+    """The activity of every picture, as far as it was asked for."""
+    if activity is None:
+        return [_Report({}, {})] * batch
+    rates = activity.firing_rates.float().cpu().numpy()
+    rasters = activity.rasters.cpu().numpy() > 0
+    return [
+        _Report(
+            dict(zip(LAYER_NAMES, rates[index].tolist(), strict=True)) if options.activity else {},
+            {name: rasters[index, LAYER_NAMES.index(name)] for name in options.raster_layers},
+        )
+        for index in range(batch)
+    ]
+
+
+class _Clock:
+    """Wall time since the last lap."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def lap_ms(self) -> float:
+        """Milliseconds since the last call."""
+        now = time.perf_counter()
+        elapsed_ms, self._started = 1000 * (now - self._started), now
+        return elapsed_ms

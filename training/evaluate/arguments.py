@@ -1,0 +1,105 @@
+"""The options of `spyv4-eval`."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from spyv4.commandline import SCORE_THRESHOLD_NAMES, positive, share
+from spyv4.config import MAX_READS
+from spyv4.runtime.torch_runtime import Precision
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `spyv4-eval`."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--voc-root", type=Path, required=True, help="folder that holds VOC2007 etc.")
+    data.add_argument("--eval", default="VOC2007:test", help="image sets (default: %(default)s)")
+    data.add_argument("--limit", type=positive, help="only the first so many pictures")
+    data.add_argument("--skip-bad", action="store_true", help="leave out damaged pictures")
+    model = parser.add_argument_group("detector")
+    model.add_argument(
+        "--weights",
+        help="name or path of the weights (default: those shipped); with --predictions, "
+        "the classes are taken from them (default: VOC's)",
+    )
+    model.add_argument(
+        "--reads",
+        type=_read_counts,
+        help="numbers of reads to report (default: 1,2,4,8)",
+    )
+    model.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto")
+    model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    model.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="it moves the figures, so that the same one is the default everywhere (%(default)s)",
+    )
+    model.add_argument("--compile", action="store_true", help="compile the network first (torch)")
+    model.add_argument("--batch-size", type=positive, default=8, help="(default: %(default)s)")
+    model.add_argument(
+        "--image-size",
+        type=positive,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="size that pictures are stretched to (default: that of the weights)",
+    )
+    model.add_argument(
+        *SCORE_THRESHOLD_NAMES,
+        type=share,
+        default=0.001,
+        metavar="S",
+        help="(default: %(default)s)",
+    )
+    model.add_argument(
+        "--iou-threshold", type=share, default=0.5, help="of suppression (default: %(default)s)"
+    )
+    model.add_argument(
+        "--max-detections", type=positive, default=1000, help="a picture (default: %(default)s)"
+    )
+    scoring = parser.add_argument_group("scoring")
+    scoring.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="score these saved detections; needs the annotations only, neither pictures nor model",
+    )
+    scoring.add_argument(
+        "--report-classes",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="CLASS,CLASS",
+        help="report the mean over these classes too",
+    )
+    scoring.add_argument(
+        "--coco",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="COCO's metrics too (default: yes)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    output.add_argument(
+        "--save-predictions",
+        metavar="FILE|FOLDER/",
+        help="write the detections as a JSON list, or as the VOC devkit's files into a folder",
+    )
+    output.add_argument(
+        "--save-reads",
+        type=positive,
+        help="number of reads whose detections are saved (default: the largest)",
+    )
+    output.add_argument(
+        "--store-threshold",
+        action="store_true",
+        help="write the threshold of the best F1, at the number of reads that --weights are looked "
+        "with by default, into that file: what is shown unless a user says otherwise",
+    )
+
+
+def _read_counts(text: str) -> tuple[int, ...]:
+    """`1,2,4,8` as ascending numbers of reads."""
+    counts = sorted({positive(part) for part in text.split(",")})
+    if counts[-1] > MAX_READS:
+        raise argparse.ArgumentTypeError(f"reads must be at most {MAX_READS}, not {counts[-1]}")
+    return tuple(counts)

@@ -1,1 +1,0 @@
-"""Learning rules: FPTT and its baseline."""
