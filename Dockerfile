@@ -35,7 +35,7 @@ COPY --chown=spyv4:spyv4 . .
 
 RUN python3 -m venv .venv \
     && .venv/bin/python -m pip install --no-cache-dir --constraint requirements.lock \
-        ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --editable .
+        ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --editable '.[app,onnx]'
 
 ENV OMP_WAIT_POLICY=PASSIVE SPYV4_HOST=0.0.0.0 SPYV4_PORT=8000
 EXPOSE 8000

@@ -36,7 +36,7 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "SPYv4 needs Python 3.11 or newer; choose one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --force-reinstall --no-deps opencv-python
 	$(BIN)/python -c 'import cv2' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint requirements.lock --force-reinstall --no-deps opencv-python-headless
 	touch $@

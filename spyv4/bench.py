@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spyv4.config import ModelConfig
 from spyv4.errors import RuntimeUnavailableError
+from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import LAYER_NAMES
 from spyv4.runtime.base import Runtime
@@ -139,6 +140,7 @@ def _runtimes(
     if with_compiled and with_int8:
         runtimes.append(TorchRuntime(model(), device, precision="int8", compile_step=True))
     if with_onnx:
+        require_extra("onnx", "timings of ONNX Runtime (unless --no-onnx)")
         from spyv4.runtime.onnx_runtime import export_and_load
 
         runtimes.append(export_and_load(model(), image_size, device.type))

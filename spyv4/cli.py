@@ -12,6 +12,7 @@ from spyv4.bench import describe, time_runtimes
 from spyv4.commandline import build_parser, positive, run_command
 from spyv4.config import MODEL_PRESETS, check_image_size, check_reads, model_preset
 from spyv4.errors import ArgumentError
+from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
 from spyv4.weights import load_weights
@@ -31,6 +32,7 @@ def export_command(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    require_extra("onnx", "ONNX export and its check")
     from spyv4.runtime.onnx_export import check_export, export_onnx
 
     model = load_weights(arguments.weights)

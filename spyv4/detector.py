@@ -6,6 +6,7 @@ from typing import Any, Literal, Unpack, get_args, overload
 
 from spyv4.config import ModelConfig, check_image_size
 from spyv4.errors import ArgumentError
+from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.network.table import LAYER_NAMES
 from spyv4.options import ReadKeywords, ReadOptions
@@ -71,6 +72,7 @@ class Detector:
             if runtime == "torch":
                 raise ArgumentError(f"{path} needs the onnx runtime, not torch")
             # Imported here: it takes seconds, and most users never need it.
+            require_extra("onnx", ".onnx files and the onnx runtime")
             from spyv4.runtime.onnx_runtime import OnnxRuntime, export_and_load, pick_providers
 
             if path.suffix == ".onnx":
