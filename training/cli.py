@@ -34,10 +34,11 @@ from training.interrupts import Interrupts
 from training.report.log import RunLog
 from training.resolve import RECIPES, resolve_config
 from training.run_evaluation import evaluate, store_operating_point
+from training.tasks.command import tasks_command
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["eval_command", "train_command"]
+__all__ = ["eval_command", "tasks_command", "train_command"]
 
 VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
 

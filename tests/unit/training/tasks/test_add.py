@@ -1,0 +1,77 @@
+"""The Add-task: its data, its networks, and that it can be learned."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.config import LearnerConfig
+from training.tasks.add import AddConfig, AddNetwork, draw_sequences, evaluate_add, run_add
+from training.tasks.command import tasks_command
+
+
+def test_a_sequence_has_one_mark_in_each_half_and_their_sum() -> None:
+    inputs, goals = draw_sequences(500, 11, torch.Generator().manual_seed(0))
+    numbers, marks = inputs.unbind(2)
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    assert (marks[:, :5].sum(1) == 1).all()
+    assert (marks[:, 5:].sum(1) == 1).all()
+    assert marks.sum(0).min() > 0  # every place is marked at times
+    torch.testing.assert_close(goals[:, 0], numbers[marks == 1].view(500, 2).sum(1))
+    assert goals.var().item() == pytest.approx(1 / 6, rel=0.15)
+
+
+@pytest.mark.parametrize("neuron", ["ltc", "alif", "lstm"])
+def test_every_network_reads_out_a_number_a_sequence(neuron: str) -> None:
+    torch.manual_seed(0)
+    network = AddNetwork(neuron, 16)
+    batch = draw_sequences(4, 6, torch.Generator().manual_seed(0))
+    state = network.initial_state(4)
+    for t in range(6):
+        output, state = network(batch.inputs[:, t], state)
+    assert output.shape == (4, 1)
+    error = (output - batch.goals).square().mean().item()
+    assert evaluate_add(network, batch) == pytest.approx(error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("neuron", ["ltc", "lstm"])
+def test_short_sequences_are_learned(neuron: str) -> None:
+    """Well below the variance of the goal, 0.167, which is what knowing nothing costs."""
+    result = run_add(
+        AddConfig(
+            neuron=neuron,  # type: ignore[arg-type]
+            learner=LearnerConfig(kind="fptt-k", updates=3, alpha=0.5, adopt_running_mean=False),
+            length=6,
+            iterations=300,
+            size=32,
+            learning_rate=1e-2,
+        )
+    )
+    assert len(result.losses) == 300
+    assert result.final_loss < 0.04
+    assert result.final_loss == pytest.approx(sum(result.losses[-100:]) / 100)
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    config = AddConfig(length=4, iterations=3, size=8)
+    assert run_add(config).losses == run_add(config).losses
+
+
+def test_the_command_writes_what_the_run_gave(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "add.json"
+    text = f"run add --neuron alif --learner bptt --length 4 --iterations 2 --seed 5 --json {path}"
+    assert tasks_command(text.split()) == 0
+    document = json.loads(path.read_text())
+    assert document["config"]["learner"]["kind"] == "bptt"
+    assert (document["config"]["neuron"], document["config"]["seed"]) == ("alif", 5)
+    assert len(document["losses"]) == 2
+    assert document["first_below_0.01"] is None
+    assert document["final_loss"] == pytest.approx(sum(document["losses"]) / 2, abs=1e-5)
+    assert "final loss" in capsys.readouterr().out
+    assert tasks_command(["list"]) == 0
+    assert tasks_command(["run", "add", "--alpha", "-1"]) == 2
+    assert "alpha must be greater than 0" in capsys.readouterr().err
