@@ -188,15 +188,17 @@ def _images(name: str, paths: list[Path], loop: bool) -> ImagesSource:
 
 def _open_capture(capture: cv2.VideoCapture, address: int | str) -> bool:
     """Open without OpenCV's own warnings, since the caller says what is wrong."""
+    level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    if isinstance(address, int):
-        return capture.open(address)
-    if "://" not in address:
-        return capture.open(address)
-    # Without limits a host that does not answer holds up the thread, and with it other sources.
-    limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-    parameters = [number for limit in limits for number in (limit, STREAM_TIMEOUT_MS)]
-    return capture.open(address, cv2.CAP_FFMPEG, parameters)
+    try:
+        if isinstance(address, int) or "://" not in address:
+            return capture.open(address)
+        # Without limits a host that does not answer holds up the thread, and with it other sources.
+        limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+        parameters = [number for limit in limits for number in (limit, STREAM_TIMEOUT_MS)]
+        return capture.open(address, cv2.CAP_FFMPEG, parameters)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _without_login(address: str) -> str:

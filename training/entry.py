@@ -1,6 +1,7 @@
 """Entry points of the console scripts, which need the packages of the `train` extra."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -24,6 +25,7 @@ def tasks_command() -> int:
 
 
 def _run(command: str, call: Callable[[ModuleType, Interrupts], int]) -> int:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks its authors' server
     with Interrupts(command).listening() as stop:
         # Before torch: it settles how torch's threads wait.
         extras = importlib.import_module("spyv4.extras")

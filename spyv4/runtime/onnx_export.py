@@ -3,6 +3,8 @@
 import json
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -82,10 +84,7 @@ def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
     outputs += ["firing_rates", "rasters", *(f"next.{name}" for name in names)]
     images = torch.zeros(2, 3, *image_size)
     batch = torch.export.Dim("batch", min=1, max=4096)
-    with warnings.catch_warnings():
-        # The exporter's own use of what torch deprecates is nothing that a user can mend.
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with _quiet_exporter():
         program = cast(
             "torch.onnx.ONNXProgram",
             torch.onnx.export(
@@ -108,6 +107,20 @@ def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto)
     write_atomically(path, lambda temporary: onnx.save(proto, temporary))
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Its own use of what torch deprecates is nothing that a user can mend."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_export(model: SPYv4, path: Path, image_size: tuple[int, int]) -> list[ExportCheck]:

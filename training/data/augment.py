@@ -9,7 +9,6 @@ Coordinates are continuous: pixel i covers [i, i + 1).
 """
 
 import math
-import os
 import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -178,8 +177,7 @@ def _resize(image: Picture, height: int, width: int) -> Picture:
 
 
 def _colour_jitter(config: AugmentationConfig) -> Any:
-    """The colour transform of albumentations (which would look for updates online)."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    """The colour transform of albumentations."""
     import albumentations
 
     return albumentations.ColorJitter(

@@ -7,7 +7,6 @@ from tests.helpers.tiny_model import tiny_model
 
 
 def lively_detector() -> Detector:
-    torch.set_num_threads(1)
     model = tiny_model(reads=3)
     with torch.no_grad():
         for head in model.heads:
