@@ -72,8 +72,9 @@ def load_detector(settings: Settings) -> Detector:
     """The detector that the settings name, loaded in a thread that ends.
 
     OpenMP keeps a pool of workers for every thread that ever computed. Were the one that loads to
-    live on, its pool and that of the inference thread would outnumber the cores, on which libgomp
-    stops spinning at barriers and every read takes twice as long.
+    live on, its pool and that of the inference thread would outnumber the cores. Where threads are
+    told to spin (`OMP_WAIT_POLICY=ACTIVE`) libgomp then no longer does, and a read takes twice as
+    long.
     """
     with ThreadPoolExecutor(max_workers=1) as loading:
         return loading.submit(
