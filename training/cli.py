@@ -5,9 +5,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,22 +18,17 @@ from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
 from spyv4.weights import load_weights
-from training.checkpoints import (
-    LAST,
-    WEIGHTS,
-    load_run,
-    remove_partial_files,
-    resume_advice,
-)
 from training.config import TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
-from training.engine import Trainer
 from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
 from training.interrupts import Interrupts
+from training.loop import Trainer
 from training.report.log import RunLog
 from training.resolve import RECIPES, resolve_config
-from training.run_evaluation import evaluate, store_operating_point
+from training.run_evaluation import RunEvaluation
+from training.run_state import RunState
+from training.runs import RunFolder
 from training.tasks.command import tasks_command
 
 logger = logging.getLogger(__name__)
@@ -165,35 +160,21 @@ def _cache_gib() -> float:
     return min(8.0, physical / 3)
 
 
-def _run(
-    trainer: Trainer, log: RunLog, after_epoch: Callable[[int], None], stop: Interrupts
-) -> bool:
-    """`Trainer.run`; what the machine lacks is told in one line."""
-    try:
-        return trainer.run(log, after_epoch, stop)
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            "the GPU's memory is too small for this; use a smaller --batch-size or --image-size, "
-            f"and --resume from {trainer.run_dir}"
-        ) from error
-    except DataWorkerError as error:
-        advice = resume_advice(trainer.run_dir)
-        raise DataWorkerError(f"{error}{'; ' if advice else ''}{advice}") from error
-
-
-def _restore_weights(trainer: Trainer) -> None:
+def _restore_weights(state: RunState, folder: RunFolder) -> None:
     """A run that is complete has nothing left to do but to have its weights."""
-    if trainer.position.epoch >= trainer.config.epochs and (problem := trainer.restore_weights()):
-        logger.warning("%s; written anew from %s", problem, trainer.run_dir / LAST)
+    if state.complete and (problem := folder.restore_weights(state)):
+        logger.warning("%s; written anew from %s", problem, folder.last)
 
 
 def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
-    run_dir: Path = arguments.run
-    if (run_dir / LAST).exists() and not arguments.resume:
-        raise ConfigError(f"{run_dir} holds a run already; add --resume or choose another --run")
-    stop.advice = partial(resume_advice, run_dir)
-    remove_partial_files(run_dir)
-    saved = load_run(run_dir) if arguments.resume else None
+    folder = RunFolder(arguments.run)
+    if folder.last.exists() and not arguments.resume:
+        raise ConfigError(
+            f"{folder.path} holds a run already; add --resume or choose another --run"
+        )
+    stop.advice = folder.resume_advice
+    folder.remove_partial_files()
+    saved = folder.load() if arguments.resume else None
     device = pick_device(arguments.device)
     if device.type == "cpu" and not arguments.no_compile and not can_compile():
         raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); add --no-compile")
@@ -202,19 +183,37 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         # Read now, so that a missing set shows before hours of training.
         eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
         images = _read_training_images(arguments, config)
+    model = _build_model(arguments, config, resumed=saved is not None)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loader = _build_loader(arguments, config, images)
+    state = RunState(model, loader, config)
+    if saved is not None:
+        state.load_state_dict(saved)
+        _restore_weights(state, folder)
     trainer = Trainer(
-        _build_model(arguments, config, resumed=saved is not None),
-        _build_loader(arguments, config, images),
-        config,
-        run_dir,
-        device=device,
+        state,
+        loader,
+        folder,
         compile_step=not arguments.no_compile,
         save_every_s=arguments.save_minutes * 60,
     )
-    if saved is not None:
-        trainer.load_state_dict(saved)
-        _restore_weights(trainer)
-    return _train_and_evaluate(arguments, trainer, len(images), eval_images, stop)
+    tensorboard = not arguments.no_tensorboard
+    with RunLog(folder.path, state.total_steps, state.step, tensorboard=tensorboard) as log:
+        stop.say = log.say
+        log.event({"config": to_mapping(config), "pictures": len(images)})
+        report = _train_and_evaluate(
+            trainer, log, stop, RunEvaluation(eval_images, arguments.eval_every)
+        )
+    stop.say = None
+    if not state.complete:
+        epoch, step = state.position
+        print(
+            f"stopped in epoch {epoch + 1}/{config.epochs}, after {step} of its "
+            f"{loader.steps_per_epoch} batches; {folder.resume_advice()}",
+            file=sys.stderr,
+        )
+    print(json.dumps(report))
+    return 0
 
 
 def _build_loader(
@@ -234,41 +233,21 @@ def _build_loader(
 
 
 def _train_and_evaluate(
-    arguments: argparse.Namespace,
-    trainer: Trainer,
-    pictures: int,
-    eval_images: list[AnnotatedImage],
-    stop: Interrupts,
-) -> int:
-    """The rest of the run, and the line of JSON that ends it."""
-    config, steps = trainer.config, trainer.loader.steps_per_epoch
-    with RunLog(
-        trainer.run_dir,
-        config.epochs * steps,
-        trainer.global_step,
-        tensorboard=not arguments.no_tensorboard,
-    ) as log:
-        stop.say = log.say
-        log.event({"config": to_mapping(config), "pictures": pictures})
-
-        def after_epoch(done: int) -> None:
-            due = arguments.eval_every > 0 and done % arguments.eval_every == 0
-            if eval_images and due and done < config.epochs:
-                evaluate(trainer, eval_images, log, stop)
-
-        complete = _run(trainer, log, after_epoch, stop)
-        report = {"complete": complete, "weights": str(trainer.run_dir / WEIGHTS)}
-        if complete and eval_images:  # here, so that a run that ended before it catches up
-            scores = evaluate(trainer, eval_images, log, stop)
-            report["map"] = scores.mean_ap()
-            store_operating_point(scores, trainer.run_dir / WEIGHTS, log)
-    stop.say = None
-    if not complete:
-        epoch, step = trainer.position
-        print(
-            f"stopped in epoch {epoch + 1}/{config.epochs}, after {step} of its {steps} batches; "
-            f"{resume_advice(trainer.run_dir)}",
-            file=sys.stderr,
-        )
-    print(json.dumps(report))
-    return 0
+    trainer: Trainer, log: RunLog, stop: Interrupts, evaluation: RunEvaluation
+) -> dict[str, Any]:
+    """The rest of the run, and what is to be said of it; what the machine lacks in one line."""
+    folder = trainer.folder
+    try:
+        trainer.run(log, lambda: evaluation.between(trainer.state, folder, log, stop), stop)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            "the GPU's memory is too small for this; use a smaller --batch-size or --image-size, "
+            f"and --resume from {folder.path}"
+        ) from error
+    except DataWorkerError as error:
+        advice = folder.resume_advice()
+        raise DataWorkerError(f"{error}{'; ' if advice else ''}{advice}") from error
+    report: dict[str, Any] = {"complete": trainer.state.complete, "weights": str(folder.weights)}
+    if trainer.state.complete:  # here, so that a run that ended before it catches up
+        report |= evaluation.final(trainer.state, folder, log, stop)
+    return report

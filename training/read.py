@@ -15,17 +15,14 @@ class Read:
     Images are uint8 [B, 3, H, W], the firing rate is the mean of the layers, 0..1, a scalar tensor.
 
     Args:
-        model: the network.
-        device: where it runs.
+        model: the network, on its device.
         dtype: of the network's messages and potentials; the read-out has float32 always.
         compile_step: compile the forward and backward pass, at the first read.
     """
 
-    def __init__(
-        self, model: SPYv4, device: torch.device, dtype: torch.dtype, *, compile_step: bool
-    ) -> None:
+    def __init__(self, model: SPYv4, dtype: torch.dtype, *, compile_step: bool) -> None:
         self._model = model
-        self._device = device
+        self.device = next(model.parameters()).device
         self._dtype = dtype
         self._forward: Callable[..., tuple[Maps, SPYv4State, Tensor]] = (
             torch.compile(self._plain) if compile_step else self._plain
@@ -45,7 +42,7 @@ class Read:
         return self._at_rest[1]
 
     def _plain(self, images: Tensor, state: SPYv4State) -> tuple[Maps, SPYv4State, Tensor]:
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             pixels = images.to(self._dtype) / 255
             maps, state, spikes = self._model.step_from_current(self._model.current(pixels), state)
         with torch.no_grad():

@@ -20,7 +20,9 @@ from spyv4.config import model_preset
 from spyv4.validation import from_mapping, to_mapping
 from training.config import TrainingConfig
 from training.data import Batch
-from training.engine import Trainer
+from training.loop import Trainer
+from training.run_state import RunState
+from training.runs import RunFolder
 
 rule, reads = sys.argv[1], int(sys.argv[2])
 model = to_mapping(model_preset("spyv4-nano")) | {"image_size": (160, 160)}
@@ -30,11 +32,10 @@ config = from_mapping(
      "learner": {"kind": rule, "loss_at": "every"}},
 )
 torch.manual_seed(0)
-trainer = Trainer(
-    SPYv4(config.model), SimpleNamespace(steps_per_epoch=2), config, Path(),
-    device=torch.device("cpu"), compile_step=False,
-)
-trainer.model.train()
+loader = SimpleNamespace(steps_per_epoch=2, fingerprint="")
+state = RunState(SPYv4(config.model), loader, config)
+trainer = Trainer(state, loader, RunFolder(Path()), compile_step=False)
+state.train_mode()
 images = torch.randint(0, 255, (8, 3, 160, 160), dtype=torch.uint8)
 targets = torch.tensor([[i, i % 20, 90.0, 100.0, 60.0, 80.0] for i in range(8)])
 

@@ -16,6 +16,7 @@ from spyv4.config import check_image_size
 from spyv4.validation import require
 from training.config import AugmentationConfig
 from training.data.augment import MOSAIC_TILES, Augmenter, Sample, stretch
+from training.data.fingerprint import fingerprint
 from training.data.pictures import PictureCache
 from training.data.voc import AnnotatedImage, from_voc_pixels
 from training.data.workers import in_workers
@@ -103,6 +104,7 @@ class TrainingLoader:
         )
         require(cache_side >= 1, f"cache_side must be at least 1, not {cache_side}")
         require(cache_gib >= 0, f"cache_gib must not be negative, not {cache_gib}")
+        self.fingerprint = fingerprint(images)
         self._image_size = image_size
         self._batch_size = batch_size
         self._seed = seed
