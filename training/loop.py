@@ -106,16 +106,16 @@ class Trainer:
     def _compiled_batch(self, batch: Batch, log: RunLog, stop: Interrupts) -> StepReport:
         """A batch; the first one of a process compiles the step, which takes its time."""
         if not self._to_compile:
-            return self._train_batch(batch, observe=log.due(self.state.step))
+            return self.train_batch(batch, observe=log.due(self.state.step))
         log.say("compiling the step, a minute or two")
         started = time.perf_counter()
         with stop.at_once("compiling the step"):
-            report = self._train_batch(batch, observe=log.due(self.state.step))
+            report = self.train_batch(batch, observe=log.due(self.state.step))
         self._to_compile = False
         log.say(f"compiled in {time.perf_counter() - started:.0f} s")
         return report
 
-    def _train_batch(self, batch: Batch, *, observe: bool = False) -> StepReport:
+    def train_batch(self, batch: Batch, *, observe: bool = False) -> StepReport:
         """All reads of one batch, under the learning rule."""
         started = time.perf_counter()
         state, device = self.state, self.read.device

@@ -33,12 +33,12 @@ DECODING = "import training.data.pictures as pictures; pictures.decode_rgb = hol
 EVALUATING = "import training.evaluate.runner as runner; runner.decode_rgb = hold\n"
 SECOND_BATCH = """
 from training.loop import Trainer
-plain = Trainer._train_batch
+plain = Trainer.train_batch
 def batch(self, *arguments, **named):
     if self.state.step == 1:
         hold()
     return plain(self, *arguments, **named)
-Trainer._train_batch = batch
+Trainer.train_batch = batch
 """
 # Not sh, which takes blocked signals again where a compiler does not.
 COMPILER = """#!/usr/bin/env bash

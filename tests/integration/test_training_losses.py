@@ -136,8 +136,8 @@ def before_calls(monkeypatch: pytest.MonkeyPatch, where: object, name: str, numb
 
 
 MOMENTS = [
-    (Trainer, "_train_batch", 1),
-    (Trainer, "_train_batch", 5),
+    (Trainer, "train_batch", 1),
+    (Trainer, "train_batch", 5),
     (torch.Tensor, "backward", 3),
     (training.runs, "save_model", 2),
     (training.runs, "write_atomically", 2),
@@ -178,7 +178,7 @@ def test_a_killed_worker_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before_calls(monkeypatch, Trainer, "_train_batch", 2)
+    before_calls(monkeypatch, Trainer, "train_batch", 2)
     assert train_command(command(root, tmp_path, "--workers", "1", "--batch-size", "1")) == 1
     error = capsys.readouterr().err
     assert "Traceback" not in error

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -91,7 +91,7 @@ class RunLog:
         self._penalty: dict[str, float] = {}
         self._recent: deque[tuple[StepReport, float]] = deque(maxlen=every)
 
-    def __enter__(self) -> "RunLog":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
