@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import skimage.data
 from numpy.typing import NDArray
 
 FRAME_SIZE = (480, 640)
@@ -133,6 +132,8 @@ class DemoSource:
 
 def _canvas(name: str) -> tuple[Image, float, float]:
     """A photograph amid a blurred copy of itself that fills the frame's shape, and its corner."""
+    import skimage.data  # here: `spyv4-detect` does without it
+
     loaded = getattr(skimage.data, name)()
     rgb = loaded[0] if isinstance(loaded, tuple) else loaded
     photo = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -68,25 +67,6 @@ HEADERS: Mapping[type[SPYv4Error], dict[str, str]] = {
 }
 
 
-def load_detector(settings: Settings) -> Detector:
-    """The detector that the settings name, loaded in a thread that ends.
-
-    OpenMP keeps a pool of workers for every thread that ever computed. Were the one that loads to
-    live on, its pool and that of the inference thread would outnumber the cores. Where threads are
-    told to spin (`OMP_WAIT_POLICY=ACTIVE`) libgomp then no longer does, and a read takes twice as
-    long.
-    """
-    with ThreadPoolExecutor(max_workers=1) as loading:
-        return loading.submit(
-            Detector.load,
-            settings.weights,
-            runtime=settings.runtime,
-            device=settings.device,
-            precision=settings.precision,
-            compile=settings.compile,
-        ).result()
-
-
 def create_app(
     settings: Settings | None = None,
     detector: Detector | None = None,
@@ -109,7 +89,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loaded = detector
         if loaded is None:
-            loaded = await asyncio.to_thread(load_detector, settings)
+            loaded = await asyncio.to_thread(settings.load_detector)
         options = settings.read_options(loaded.config)
         pipeline = Pipeline(loaded, source, options, settings.queue_size)
         app.state.pipeline = pipeline

@@ -1,14 +1,17 @@
-"""Settings of the server and the webcam view: defaults < environment < command line."""
+"""Settings of the commands: defaults < environment < command line."""
 
+import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
-from detector_app.security import ANY_HOST, is_host
+from detector_app.hosts import ANY_HOST, is_host
 from detector_app.sources import Source, parse_source
+from spyv4.commandline import add_score_threshold
 from spyv4.config import MAX_READS, ModelConfig, check_reads
-from spyv4.detector import RuntimeName
+from spyv4.detector import Detector, RuntimeName
 from spyv4.errors import ConfigError
 from spyv4.options import ReadOptions
 from spyv4.preprocess import MAX_PIXELS
@@ -133,11 +136,46 @@ class Settings:
         """The source that `source` names, or None for `none`."""
         return None if self.source == "none" else parse_source(self.source, loop=loop)
 
+    def load_detector(self) -> Detector:
+        """The detector, loaded in a thread that ends.
+
+        OpenMP keeps a pool of workers for every thread that ever computed. Were the one that loads
+        to live on, its pool and that of the inference thread would outnumber the cores. Where
+        threads are told to spin (`OMP_WAIT_POLICY=ACTIVE`) libgomp then no longer does, and a read
+        takes twice as long.
+        """
+        with ThreadPoolExecutor(max_workers=1) as loading:
+            return loading.submit(
+                Detector.load,
+                self.weights,
+                runtime=self.runtime,
+                device=self.device,
+                precision=self.precision,
+                compile=self.compile,
+            ).result()
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a command that choose the model and how it looks."""
+    parser.add_argument("--weights", metavar="NAME|FILE", help="model; the shipped one otherwise")
+    parser.add_argument(
+        "--runtime", choices=get_args(RuntimeName), help="how the network is run (default: auto)"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: auto")
+    parser.add_argument("--precision", choices=get_args(Precision), help="torch (default: auto)")
+    parser.add_argument(
+        "--compile", action="store_true", default=None, help="compile the network first (torch)"
+    )
+    parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
+    add_score_threshold(parser)
+
 
 def load_settings(
     overrides: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> Settings:
     """Settings from the environment, replaced by those overrides that are not None.
+
+    A command hands over all its options; those that are no settings are passed over.
 
     Raises:
         ConfigError: for a variable or override that is not valid.
@@ -153,7 +191,13 @@ def load_settings(
                 raise ConfigError(
                     f"{PREFIX}{name.upper()} must be a number, not {text!r}"
                 ) from None
-    values |= {name: value for name, value in overrides.items() if value is not None}
+    values |= {
+        field.name: overrides[field.name]
+        for field in fields(Settings)
+        if overrides.get(field.name) is not None
+    }
+    if "allowed_host" in values:
+        values["allowed_host"] = tuple(values["allowed_host"])
     return Settings(**values)
 
 
