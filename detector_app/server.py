@@ -17,7 +17,6 @@ from detector_app.annotate import colour_hex, shallow_and_deep
 from detector_app.detect import add_detect
 from detector_app.errors import (
     BadRequestError,
-    NotAnImageError,
     PayloadTooLargeError,
     PipelineBusyError,
     PipelineFailedError,
@@ -40,7 +39,7 @@ from detector_app.schemas import (
 )
 from detector_app.security import Security
 from detector_app.settings import Settings
-from detector_app.sources import DEMO, Source, parse_source
+from detector_app.sources import DEMO, parse_source
 from detector_app.states import State
 from spyv4 import Detector, __version__
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
@@ -52,7 +51,6 @@ STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     BadRequestError: HTTPStatus.BAD_REQUEST,
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    NotAnImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ArgumentError: HTTPStatus.UNPROCESSABLE_ENTITY,
     ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -68,32 +66,28 @@ HEADERS: Mapping[type[SPYv4Error], dict[str, str]] = {
 
 
 def create_app(
-    settings: Settings | None = None,
-    detector: Detector | None = None,
-    deadlines: Deadlines | None = None,
+    settings: Settings, detector: Detector, deadlines: Deadlines | None = None
 ) -> FastAPI:
     """Build the server; `connections.server_config` says how to run it.
 
     Args:
-        settings: limits, source and model; the defaults otherwise.
-        detector: used instead of the one that the settings name.
+        settings: limits and source.
+        detector: looks at pictures.
         deadlines: how long clients are waited for; the defaults otherwise.
 
     Raises:
         SourceError: where the source names a file that is not there.
     """
-    settings = settings or Settings()
-    source = settings.open_source()
+    pipeline = Pipeline(
+        detector,
+        settings.open_source(),
+        settings.read_options(detector.config),
+        settings.queue_size,
+    )
+    intake = Intake(pipeline, settings.max_pixels)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loaded = detector
-        if loaded is None:
-            loaded = await asyncio.to_thread(settings.load_detector)
-        options = settings.read_options(loaded.config)
-        pipeline = Pipeline(loaded, source, options, settings.queue_size)
-        app.state.pipeline = pipeline
-        app.state.intake = intake = Intake(pipeline, settings.max_pixels)
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         pipeline.start()
         try:
             yield
@@ -109,15 +103,15 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.settings = settings
-    app.state.started_at = time.monotonic()
-    app.state.deadlines = deadlines or Deadlines()
+    app.state.settings, app.state.pipeline = settings, pipeline
+    app.state.deadlines = deadlines = deadlines or Deadlines()
     app.add_middleware(Security, trusted=(settings.host, *settings.allowed_host))
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
-    _add_pages(app)
-    add_detect(app)
-    _add_live(app, source)
+    _add_pages(app, pipeline)
+    add_detect(app, settings, pipeline, intake, deadlines)
+    sources = _add_live(app, settings, pipeline)
+    _add_socket(app, settings, pipeline, intake, sources)
     return app
 
 
@@ -139,7 +133,9 @@ async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
     return _say(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(list(findings)))
 
 
-def _add_pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
+    started_at = time.monotonic()
+
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
@@ -157,7 +153,6 @@ def _add_pages(app: FastAPI) -> None:
     )
     async def health() -> JSONResponse:
         """State, rates and latencies; status 503 where the source was lost."""
-        pipeline: Pipeline = app.state.pipeline
         figures = statistics(pipeline)
         healthy = figures["state"] not in (State.ERROR.value, State.STOPPED.value)
         body = {
@@ -165,22 +160,21 @@ def _add_pages(app: FastAPI) -> None:
             "version": __version__,
             "model": pipeline.detector.config.name,
             "runtime": pipeline.detector.runtime.description,
-            "uptime_s": round(time.monotonic() - app.state.started_at, 1),
+            "uptime_s": round(time.monotonic() - started_at, 1),
         }
         return JSONResponse(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _add_live(app: FastAPI, source: Source | None) -> None:
-    settings: Settings = app.state.settings
+def _add_live(app: FastAPI, settings: Settings, pipeline: Pipeline) -> list[str]:
+    """Add the routes about what viewers watch; returns the names of the sources."""
     # By the names that people see: an address may hold a password.
     sources = {DEMO: DEMO}
-    if source is not None:
-        sources = {source.name: settings.source} | sources
+    if pipeline.source is not None:
+        sources = {pipeline.source.name: settings.source} | sources
 
     @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 503))
     async def live() -> JSONResponse:
         """The newest result of the live source, while somebody watches it."""
-        pipeline: Pipeline = app.state.pipeline
         if pipeline.error is not None:
             raise SourceError(str(pipeline.error))
         pipeline.require("snapshot")
@@ -196,7 +190,6 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
         """Watch another of the server's sources; only those it was started with, and the demo."""
         if name not in sources:
             raise ArgumentError(f"name must be one of {', '.join(sources)}")
-        pipeline: Pipeline = app.state.pipeline
         watched = pipeline.source
         if watched is not None and watched.name == name and pipeline.error is None:
             return  # others watch it: it must not start anew
@@ -206,13 +199,14 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
     @app.post("/api/retry", status_code=204, responses=error_responses(403, 409, 421))
     async def retry() -> None:
         """Open a lost source again."""
-        app.state.pipeline.retry()
+        pipeline.retry()
 
-    _add_socket(app, list(sources))
+    return list(sources)
 
 
-def _add_socket(app: FastAPI, sources: list[str]) -> None:
-    settings: Settings = app.state.settings
+def _add_socket(
+    app: FastAPI, settings: Settings, pipeline: Pipeline, intake: Intake, sources: list[str]
+) -> None:
     viewers = Places(
         settings.max_viewers,
         f"{settings.max_viewers} are connected to the live view already; try again later",
@@ -220,7 +214,6 @@ def _add_socket(app: FastAPI, sources: list[str]) -> None:
 
     @app.websocket("/ws")
     async def live_stream(websocket: WebSocket) -> None:
-        pipeline: Pipeline = app.state.pipeline
         detector = pipeline.detector
         hello = {
             "type": "hello",
@@ -240,6 +233,6 @@ def _add_socket(app: FastAPI, sources: list[str]) -> None:
         }
         try:
             with viewers.take():
-                await LiveConnection(websocket, pipeline, app.state.intake, hello).run()
+                await LiveConnection(websocket, pipeline, intake, hello).run()
         except PipelineBusyError as error:
             await turn_away(websocket, str(error))
