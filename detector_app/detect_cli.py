@@ -64,7 +64,8 @@ def _detect(arguments: argparse.Namespace) -> int:
             iou_threshold=arguments.iou_threshold,
         )
         found[str(picture)] = result.to_list()
-        _write_picture(target, draw_boxes(image, result))
+        _, encoded = cv2.imencode(target.suffix, draw_boxes(image, result))
+        target.write_bytes(encoded.tobytes())
         summary = ", ".join(
             f"{n} {s:.2f}" for n, s in zip(result.names, result.scores, strict=True)
         )
@@ -105,8 +106,3 @@ def _targets(pictures: list[Path], output: Path) -> list[Path]:
             target = output / f"{picture.stem}-{number}.png"
         targets.append(target)
     return targets
-
-
-def _write_picture(path: Path, image: Any) -> None:
-    _, data = cv2.imencode(path.suffix, image)
-    path.write_bytes(data.tobytes())

@@ -78,12 +78,8 @@ def create_app(
     Raises:
         SourceError: where the source names a file that is not there.
     """
-    pipeline = Pipeline(
-        detector,
-        settings.open_source(),
-        settings.read_options(detector.config),
-        settings.queue_size,
-    )
+    source, options = settings.open_source(), settings.read_options(detector.config)
+    pipeline = Pipeline(detector, source, options, settings.queue_size)
     intake = Intake(pipeline, settings.max_pixels)
 
     @asynccontextmanager
@@ -110,8 +106,10 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _say_invalid)
     _add_pages(app, pipeline)
     add_detect(app, settings, pipeline, intake, deadlines)
-    sources = _add_live(app, settings, pipeline)
-    _add_socket(app, settings, pipeline, intake, sources)
+    # By the names that people see: an address may hold a password.
+    sources = ({} if source is None else {source.name: settings.source}) | {DEMO: DEMO}
+    _add_live(app, pipeline, sources)
+    _add_socket(app, settings, pipeline, intake, list(sources))
     return app
 
 
@@ -165,13 +163,7 @@ def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
         return JSONResponse(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _add_live(app: FastAPI, settings: Settings, pipeline: Pipeline) -> list[str]:
-    """Add the routes about what viewers watch; returns the names of the sources."""
-    # By the names that people see: an address may hold a password.
-    sources = {DEMO: DEMO}
-    if pipeline.source is not None:
-        sources = {pipeline.source.name: settings.source} | sources
-
+def _add_live(app: FastAPI, pipeline: Pipeline, sources: Mapping[str, str]) -> None:
     @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 503))
     async def live() -> JSONResponse:
         """The newest result of the live source, while somebody watches it."""
@@ -200,8 +192,6 @@ def _add_live(app: FastAPI, settings: Settings, pipeline: Pipeline) -> list[str]
     async def retry() -> None:
         """Open a lost source again."""
         pipeline.retry()
-
-    return list(sources)
 
 
 def _add_socket(
