@@ -6,18 +6,17 @@ import logging
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from spyv4.commandline import build_parser, run_command
-from spyv4.config import MODEL_PRESETS
+from spyv4.commandline import run_command
 from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
 from spyv4.weights import load_weights
+from training.arguments import train_parser
 from training.config import TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.errors import DataWorkerError, OutOfMemoryError
@@ -25,7 +24,7 @@ from training.evaluate.command import eval_command
 from training.interrupts import Interrupts
 from training.loop import Trainer
 from training.report.log import RunLog
-from training.resolve import RECIPES, resolve_config
+from training.resolve import resolve_config
 from training.run_evaluation import RunEvaluation
 from training.run_state import RunState
 from training.runs import RunFolder
@@ -35,73 +34,10 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["eval_command", "tasks_command", "train_command"]
 
-VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
-
 
 def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = None) -> int:
     """`spyv4-train`; `stop` answers Ctrl-C and SIGTERM."""
     return run_command(train_parser(), partial(_train, stop=stop or Interrupts()), argv)
-
-
-def train_parser() -> argparse.ArgumentParser:
-    """The options of `spyv4-train`."""
-    parser = build_parser(
-        "spyv4-train",
-        "Train a spiking detector with FPTT, or another rule, on a folder in Pascal VOC's layout.",
-        "spyv4-train --voc-root data/VOC --model spyv4-nano --epochs 100 --run runs/nano",
-    )
-    add = parser.add_argument
-    add("--voc-root", type=Path, required=True, help="holds VOC2007/VOC2012, or its parent")
-    add("--train", default=VOC_TRAIN, help="training sets, YEAR:SET[,..] (%(default)s)")
-    add("--extra-voc-root", type=Path, help="a further folder of training pictures")
-    add("--extra-train", default="VOC2012:train", help="its sets (%(default)s)")
-    add("--eval", default=VOC_EVAL, help="evaluation sets (%(default)s)")
-    add("--run", type=Path, default=Path("runs/spyv4"), help="output folder (%(default)s)")
-    add("--resume", action="store_true", help="go on from the newest checkpoint in --run")
-    add("--config", type=Path, help="TOML file; keys as in the TrainingConfig docstring")
-    add(
-        "--recipe",
-        choices=RECIPES,
-        default="paper",
-        help="settings to start from (training/recipes): the paper's, those of the authors' code, "
-        "or what trains small networks well on a CPU (%(default)s)",
-    )
-    add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
-    add(
-        "--init-weights",
-        metavar="NAME|FILE",
-        help="start from these parameters instead of random ones: shipped weights by name, or a "
-        "file; where the classes are others, the heads start anew",
-    )
-    add("--epochs", type=int)
-    add("--batch-size", type=int)
-    add("--reads", type=int, help="reads of every picture")
-    add("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
-    add("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"], help="learning rule")
-    add("--optimizer", choices=["adagrad", "adam", "adamw", "sgd"])
-    add("--learning-rate", type=float)
-    add("--seed", type=int)
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any other setting, in TOML: --set learner.alpha=0.05 --set 'optimizer.name=\"sgd\"'",
-    )
-    add("--workers", type=int, default=1, help="processes that prepare pictures (%(default)s)")
-    add(
-        "--cache-gib",
-        type=float,
-        help="memory for decoded pictures (a third of this machine's, at most 8)",
-    )
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    add("--no-compile", action="store_true", help="skip compilation: starts sooner, runs slower")
-    add("--save-minutes", type=float, default=5.0, help="between checkpoints (%(default)s)")
-    add("--eval-every", type=int, default=0, help="epochs between evaluations; 0 for the end alone")
-    add("--no-eval", action="store_true", help="do not evaluate, not even at the end")
-    add("--skip-bad", action="store_true", help="leave out damaged pictures and annotations")
-    add("--no-tensorboard", action="store_true")
-    return parser
 
 
 def _read_training_images(

@@ -10,7 +10,8 @@ import torch
 from spyv4.checkpoint import load_model
 from spyv4.errors import CheckpointError
 from tests.integration.training_runs import TINY, command, draw_pictures
-from training.cli import train_command, train_parser
+from training.arguments import train_parser
+from training.cli import train_command
 from training.resolve import resolve_config
 from training.runs import LAST, WEIGHTS, RunFolder
 

@@ -18,7 +18,7 @@ from tests.integration.training_runs import (
     train,
     trainer,
 )
-from training.cli import train_parser
+from training.arguments import train_parser
 from training.resolve import resolve_config
 from training.runs import LAST, WEIGHTS, RunFolder
 
