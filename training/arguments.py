@@ -64,6 +64,12 @@ def _add_settings(add: Callable[..., object]) -> None:
         help="start from these parameters instead of random ones: shipped weights by name, or a "
         "file; where the classes are others, the heads start anew",
     )
+    add(
+        "--twin",
+        action="store_true",
+        help="train the non-spiking twin: the same layers with leaky ReLU, one read; its weights "
+        "may start a spiking network (--init-weights)",
+    )
     add("--epochs", type=int)
     add("--batch-size", type=int)
     add("--reads", type=int, help="reads of every picture")

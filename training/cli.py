@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 from spyv4.commandline import run_command
-from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError
+from spyv4.errors import ConfigError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
-from spyv4.weights import load_weights
 from training.arguments import train_parser
 from training.config import TrainingConfig
 from training.data import AnnotatedImage, TrainingLoader, read_split
 from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
+from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
 from training.loop import Trainer
 from training.report.log import RunLog
@@ -60,36 +60,6 @@ def _read_eval_images(
     )
 
 
-def _build_model(arguments: argparse.Namespace, config: TrainingConfig, *, resumed: bool) -> SPYv4:
-    """A network with random parameters, or those of --init-weights; a checkpoint replaces both."""
-    torch.manual_seed(config.seed)
-    model = SPYv4(config.model)
-    if resumed:
-        return model
-    if arguments.init_weights is None:
-        if config.freeze_batch_norm:
-            raise ConfigError("freeze_batch_norm needs --init-weights: statistics to keep")
-        return model
-    source = load_weights(arguments.init_weights)
-    if source.folded:
-        model.fold()
-    start = source.state_dict()
-    if source.config.class_names != config.model.class_names:
-        logger.warning(
-            "the classes are not those of %s: the heads start anew", arguments.init_weights
-        )
-        fresh = model.state_dict()
-        start |= {name: fresh[name] for name in start if name.startswith("heads.")}
-    try:
-        model.load_state_dict(start)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{arguments.init_weights} does not fit the configured network: "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from error
-    return model
-
-
 def _cache_gib() -> float:
     """Memory that decoded pictures may take where nothing is said, GiB."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -119,9 +89,13 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         # Read now, so that a missing set shows before hours of training.
         eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
         images = _read_training_images(arguments, config)
-    model = _build_model(arguments, config, resumed=saved is not None)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = _build_loader(arguments, config, images)
+    torch.manual_seed(config.seed)
+    model = SPYv4(config.model)
+    if saved is None:  # else the checkpoint has all of it
+        with stop.at_once("starting from the initial weights"):
+            model = with_initial_weights(model, config, arguments.init_weights, loader)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = RunState(model, loader, config)
     if saved is not None:
         state.load_state_dict(saved)

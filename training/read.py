@@ -46,5 +46,5 @@ class Read:
             pixels = images.to(self._dtype) / 255
             maps, state, spikes = self._model.step_from_current(self._model.current(pixels), state)
         with torch.no_grad():
-            rate = torch.stack([s.float().mean() for s in spikes.values()]).mean()
+            rate = torch.stack([(s > 0).float().mean() for s in spikes.values()]).mean()
         return maps, state, rate

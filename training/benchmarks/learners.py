@@ -42,7 +42,7 @@ READS = (1, 2, 4, 8)
 RULES: dict[str, dict[str, Any]] = {
     "plain": {"kind": "plain"},
     "fptt, alpha 0.1": {"kind": "fptt", "alpha": 0.1},
-    "fptt, alpha 1": {"kind": "fptt", "alpha": 1.0},
+    "fptt, alpha 2": {"kind": "fptt", "alpha": 2.0},
     "fptt-k, 2 segments, alpha 0.1": {"kind": "fptt-k", "updates": 2, "alpha": 0.1},
     "tbptt, 2 segments": {"kind": "tbptt", "updates": 2},
     "bptt": {"kind": "bptt"},
