@@ -73,6 +73,19 @@ class LossConfig:
 
 
 @configuration
+class DistillationConfig:
+    """How a teacher is listened to (see `training.distillation`).
+
+    Attributes:
+        score_weight: of the distance from its scores.
+        feature_weight: of the distance from its features.
+    """
+
+    score_weight: NotNegative = 1.0
+    feature_weight: NotNegative = 1.0
+
+
+@configuration
 class OptimizerConfig:
     """The optimiser and its learning rate.
 
@@ -164,6 +177,7 @@ class TrainingConfig:
         learner: the learning rule.
         optimizer: optimiser and learning rate.
         augmentation: how pictures are varied.
+        distillation: how a teacher is listened to, where there is one.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -179,6 +193,7 @@ class TrainingConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         require(

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spyv4.network.readout import Maps
 from spyv4.network.spyv4 import SPYv4State
 from training.data import Batch, TrainingLoader
 from training.errors import DataWorkerError
@@ -16,7 +15,7 @@ from training.interrupts import Interrupts
 from training.loss import build_loss
 from training.loss.assign import Assignment
 from training.optimisation import learning_rate
-from training.read import Read
+from training.read import Read, Seen
 from training.report.log import RunLog, StepReport
 from training.run_state import Position, RunState
 from training.runs import RunFolder
@@ -128,19 +127,23 @@ class Trainer:
         images = batch.images.to(device, non_blocking=True)
         images = images.to(memory_format=torch.channels_last)
         targets = batch.targets.to(device, non_blocking=True)
+        view = None if batch.teacher is None else batch.teacher.to(device)
         assignments: list[Assignment] = []
         losses: list[Tensor] = []
         rates: list[Tensor] = []
 
-        def look(_: int, before: SPYv4State) -> tuple[Maps, SPYv4State]:
-            maps, after, firing_rate = self.read(images, before)
-            rates.append(firing_rate)
-            return maps, after
+        def look(_: int, before: SPYv4State) -> tuple[Seen, SPYv4State]:
+            seen, after = self.read(images, before)
+            rates.append(seen.firing_rate)
+            return seen, after
 
-        def judge(maps: Maps, _: int) -> Tensor:
+        def judge(seen: Seen, _: int) -> Tensor:
             if not assignments:  # they are the same at every read
-                assignments.extend(self.loss.assign(maps, batch.targets))
-            terms = self.loss(maps, assignments, targets)
+                assignments.extend(self.loss.assign(seen.maps, batch.targets))
+            terms = self.loss(seen.maps, assignments, targets)
+            if state.distillation is not None and view is not None:
+                differs = state.distillation(seen.maps, seen.messages, view)
+                terms = terms._replace(teacher=differs)
             losses.append(torch.stack(terms).detach())
             return terms.total
 

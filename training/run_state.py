@@ -11,6 +11,7 @@ from spyv4.network.spyv4 import SPYv4
 from spyv4.validation import to_mapping
 from training.config import TrainingConfig
 from training.data import TrainingLoader
+from training.distillation.loss import DistillationLoss
 from training.learning import Learner
 from training.optimisation import AveragedModel, build_optimizer
 
@@ -34,10 +35,12 @@ class RunState:
     def __init__(self, model: SPYv4, loader: TrainingLoader, config: TrainingConfig) -> None:
         self.model = model
         self.config = config
+        self.distillation = _distillation(model, loader, config)
         self.steps_per_epoch = loader.steps_per_epoch
         self.data = loader.fingerprint
-        self.optimizer = build_optimizer(model, config.optimizer)
-        self.learner = Learner(model.parameters(), self.optimizer, config.learner)
+        trained = nn.ModuleList(filter(None, (model, self.distillation)))
+        self.optimizer = build_optimizer(trained, config.optimizer)
+        self.learner = Learner(trained.parameters(), self.optimizer, config.learner)
         self.average = AveragedModel(model, config.optimizer.ema_decay)
         self.position = Position(0, 0)
 
@@ -84,6 +87,7 @@ class RunState:
             "optimizer": self.optimizer.state_dict(),
             "learner": self.learner.state_dict(),
             "average": self.average.state_dict(),
+            "distillation": self.distillation.state_dict() if self.distillation else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -108,6 +112,8 @@ class RunState:
                 group["weight_decay"] = decay  # of this run's configuration, as the rate is
             self.learner.load_state_dict(state["learner"])
             self.average.load_state_dict(state["average"])
+            if self.distillation is not None:
+                self.distillation.load_state_dict(state["distillation"])
         except (RuntimeError, ValueError) as error:
             first_line = str(error).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another run: {first_line}") from error
@@ -124,3 +130,16 @@ class RunState:
                 f"the checkpoint was made with {state['steps_per_epoch']} batches an epoch, now "
                 f"there are {self.steps_per_epoch}; resume with the same batch size"
             )
+
+
+def _distillation(
+    model: SPYv4, loader: TrainingLoader, config: TrainingConfig
+) -> DistillationLoss | None:
+    """What is learned from the loader's teacher, where it has one."""
+    teacher = loader.teacher
+    if teacher is None:
+        return None
+    loss = DistillationLoss(
+        config.model, config.distillation, model.channels, teacher.channels, teacher.known
+    )
+    return loss.to(next(model.parameters()).device)

@@ -18,7 +18,10 @@ LAST = "last.pt"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
 STATE_KEYS = frozenset(
-    {"config", "position", "steps_per_epoch", "data", "model", "optimizer", "learner", "average"}
+    (
+        *("config", "position", "steps_per_epoch", "data"),
+        *("model", "optimizer", "learner", "average", "distillation"),
+    )
 )
 """What the state of a run holds (`RunState.state_dict`)."""
 

@@ -17,16 +17,17 @@ from training.loss.assign import Assignment, assign_scaled, assign_yolov4
 
 
 class LossTerms(NamedTuple):
-    """Weighted terms of the loss, scalars."""
+    """Weighted terms of the loss, scalars; that of the teacher is 0 without one."""
 
     box: Tensor
     objectness: Tensor
     classes: Tensor
+    teacher: Tensor
 
     @property
     def total(self) -> Tensor:
         """Their sum."""
-        return self.box + self.objectness + self.classes
+        return self.box + self.objectness + self.classes + self.teacher
 
 
 class Positives(NamedTuple):
@@ -104,6 +105,7 @@ class DetectionLoss(ABC):
             box * self.config.box_weight,
             objectness * self.config.objectness_weight,
             classes * self.config.class_weight,
+            zero,
         )
 
     @abstractmethod
