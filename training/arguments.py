@@ -70,6 +70,12 @@ def _add_settings(add: Callable[..., object]) -> None:
         help="train the non-spiking twin: the same layers with leaky ReLU, one read; its weights "
         "may start a spiking network (--init-weights)",
     )
+    add(
+        "--teacher",
+        type=Path,
+        metavar="FILE",
+        help="YOLOX as an .onnx file, to learn its view of every picture besides the boxes",
+    )
     add("--epochs", type=int)
     add("--batch-size", type=int)
     add("--reads", type=int, help="reads of every picture")

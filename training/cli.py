@@ -17,7 +17,7 @@ from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
 from training.arguments import train_parser
 from training.config import TrainingConfig
-from training.data import AnnotatedImage, TrainingLoader, read_split
+from training.data import AnnotatedImage, LoaderOptions, TrainingLoader, read_split
 from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
@@ -89,7 +89,7 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         # Read now, so that a missing set shows before hours of training.
         eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
         images = _read_training_images(arguments, config)
-    loader = _build_loader(arguments, config, images)
+    loader = _build_loader(arguments, config, images, device)
     torch.manual_seed(config.seed)
     model = SPYv4(config.model)
     if saved is None:  # else the checkpoint has all of it
@@ -127,19 +127,17 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
 
 
 def _build_loader(
-    arguments: argparse.Namespace, config: TrainingConfig, images: list[AnnotatedImage]
+    arguments: argparse.Namespace,
+    config: TrainingConfig,
+    images: list[AnnotatedImage],
+    device: torch.device,
 ) -> TrainingLoader:
-    return TrainingLoader(
-        images,
-        config.model.class_names,
-        config.model.image_size,
-        config.batch_size,
-        seed=config.seed,
-        augmentation=config.augmentation,
+    options = LoaderOptions(
         workers=arguments.workers,
-        repeat_threshold=config.repeat_threshold,
         cache_gib=_cache_gib() if arguments.cache_gib is None else arguments.cache_gib,
+        pinned=device.type == "cuda",
     )
+    return TrainingLoader(images, config, options, teacher=arguments.teacher)
 
 
 def _train_and_evaluate(

@@ -17,7 +17,7 @@ from training.loss.assign import Assignment
 from training.optimisation import learning_rate
 from training.read import Read, Seen
 from training.report.log import RunLog, StepReport
-from training.run_state import Position, RunState
+from training.run_state import RunState
 from training.runs import RunFolder
 
 _READS_SEED, _DROPOUT_SEED = 7, 11
@@ -75,27 +75,26 @@ class Trainer:
         """
         stop = stop or Interrupts()
         state = self.state
+        if state.complete:
+            return True
         state.train_mode()
         saved_step, saved_at = state.step, time.monotonic()
         with stop.batches():
             try:
-                while not (state.complete or stop.requested):
-                    epoch, first = state.position
-                    with stop.at_once("decoding pictures"):
-                        self.loader.prepare()
-                    for step, batch in enumerate(self.loader.batches(epoch, first), start=first):
-                        log.step(self._compiled_batch(batch, log, stop))
-                        state.position = Position(epoch, step + 1)
-                        if stop.requested or time.monotonic() - saved_at > self.save_every_s:
-                            self.folder.save(state)
-                            saved_step, saved_at = state.step, time.monotonic()
-                        if stop.requested:
-                            return False
-                    state.learner.end_epoch()
-                    state.position = Position(epoch + 1, 0)
-                    self.folder.save(state)
-                    saved_step, saved_at = state.step, time.monotonic()
-                    after_epoch()
+                with stop.at_once("decoding pictures"):
+                    self.loader.prepare()
+                left = state.config.epochs - state.position.epoch
+                for batch in self.loader.batches(*state.position, left):
+                    log.step(self._compiled_batch(batch, log, stop))
+                    state.advance()
+                    overdue = time.monotonic() - saved_at > self.save_every_s
+                    if state.between_epochs or stop.requested or overdue:
+                        self.folder.save(state)
+                        saved_step, saved_at = state.step, time.monotonic()
+                    if stop.requested:
+                        break
+                    if state.between_epochs:
+                        after_epoch()
             except DataWorkerError:
                 if state.step > saved_step:
                     self.folder.save(state)

@@ -59,6 +59,19 @@ class RunState:
         """Whether all epochs are done."""
         return self.position.epoch >= self.config.epochs
 
+    @property
+    def between_epochs(self) -> bool:
+        """Whether no batch of the epoch at hand is done."""
+        return self.position.step == 0
+
+    def advance(self) -> None:
+        """One more batch is done, and with the last one of an epoch the epoch."""
+        epoch, step = self.position
+        self.position = Position(epoch, step + 1)
+        if step + 1 == self.steps_per_epoch:
+            self.learner.end_epoch()
+            self.position = Position(epoch + 1, 0)
+
     def train_mode(self) -> None:
         """Layers as in training, but for batch norm where it shall stay as it is."""
         self.model.train()

@@ -44,7 +44,9 @@ def test_gpu_agrees_with_cpu_in_float32() -> None:
 def gpu_trainer(tmp_path: Path, **changes: Any) -> Trainer:
     """A trainer of the tiny network on the GPU; batches are given by hand."""
     config = recipe(**changes)
-    loader = cast("TrainingLoader", SimpleNamespace(steps_per_epoch=100, fingerprint=""))
+    loader = cast(
+        "TrainingLoader", SimpleNamespace(steps_per_epoch=100, fingerprint="", teacher=None)
+    )
     model = SPYv4(config.model).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = RunState(model, loader, config)
     state.train_mode()

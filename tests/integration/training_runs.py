@@ -14,7 +14,7 @@ from spyv4.validation import from_mapping, to_mapping
 from tests.helpers.tiny_model import tiny_config
 from tests.helpers.voc_tree import CLASS_NAMES, Scene, Thing, write_voc_tree
 from training.config import TrainingConfig
-from training.data import TrainingLoader, read_split
+from training.data import LoaderOptions, TrainingLoader, read_split
 from training.loop import Trainer
 from training.report.log import RunLog, StepReport
 from training.run_state import RunState
@@ -62,15 +62,8 @@ def trainer(
 ) -> Trainer:
     """A fresh trainer on the CPU."""
     torch.manual_seed(config.seed)
-    loader = TrainingLoader(
-        read_split(root, "VOC2012:train", CLASS_NAMES),
-        CLASS_NAMES,
-        config.model.image_size,
-        config.batch_size,
-        seed=config.seed,
-        augmentation=config.augmentation if augment else None,
-        workers=workers,
-    )
+    images = read_split(root, "VOC2012:train", CLASS_NAMES)
+    loader = TrainingLoader(images, config, LoaderOptions(workers), augment=augment)
     run_dir.mkdir(parents=True, exist_ok=True)
     state = RunState(SPYv4(config.model), loader, config)
     return Trainer(state, loader, RunFolder(run_dir), compile_step=False)

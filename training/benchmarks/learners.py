@@ -27,7 +27,7 @@ from spyv4.threads import use_threads
 from spyv4.validation import from_mapping, to_mapping
 from training.benchmarks.figures import curve, figure, write_json
 from training.config import TrainingConfig
-from training.data import TrainingLoader, read_split
+from training.data import LoaderOptions, TrainingLoader, read_split
 from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.runner import run_detector
 from training.evaluate.scores import score_predictions
@@ -88,16 +88,7 @@ def run_one(arguments: argparse.Namespace, rule: str, seed: int, path: Path) -> 
     config = _config(arguments, RULES[rule], seed)
     images = read_split(arguments.voc_root, arguments.train, config.model.class_names)
     torch.manual_seed(seed)
-    loader = TrainingLoader(
-        images,
-        config.model.class_names,
-        config.model.image_size,
-        config.batch_size,
-        seed=seed,
-        augmentation=config.augmentation,
-        repeat_threshold=config.repeat_threshold,
-        cache_side=2 * arguments.image_size,
-    )
+    loader = TrainingLoader(images, config, LoaderOptions(cache_side=2 * arguments.image_size))
     state = RunState(SPYv4(config.model).to(memory_format=torch.channels_last), loader, config)  # type: ignore[call-overload]
     folder = RunFolder(path.with_suffix(""))
     loader.prepare()

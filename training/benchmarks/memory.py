@@ -79,7 +79,9 @@ def train(rule: str, reads: int) -> None:
     settings |= {"precision": "float32", "learner": {"kind": rule, "loss_at": "every"}}
     config = from_mapping(TrainingConfig, settings)
     torch.manual_seed(0)
-    loader = cast("TrainingLoader", SimpleNamespace(steps_per_epoch=2, fingerprint=""))
+    loader = cast(
+        "TrainingLoader", SimpleNamespace(steps_per_epoch=2, fingerprint="", teacher=None)
+    )
     state = RunState(SPYv4(config.model), loader, config)
     trainer = Trainer(state, loader, RunFolder(Path()), compile_step=False)
     state.train_mode()

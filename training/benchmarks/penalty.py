@@ -21,7 +21,7 @@ from spyv4.network.spyv4 import SPYv4
 from spyv4.validation import from_mapping, to_mapping
 from training.benchmarks.figures import curve, figure, write_json
 from training.config import LearnerConfig, TrainingConfig
-from training.data import TrainingLoader, read_split
+from training.data import LoaderOptions, TrainingLoader, read_split
 from training.learning import Learner
 from training.loop import Trainer
 from training.resolve import recipe
@@ -45,14 +45,9 @@ def ratios(arguments: argparse.Namespace, optimizer: str, alpha: float) -> list[
     values["optimizer"] = {"name": optimizer, "learning_rate": RATES[optimizer]}
     config = from_mapping(TrainingConfig, values)
     torch.manual_seed(0)
-    names = config.model.class_names
+    images = read_split(arguments.voc_root, arguments.train, config.model.class_names)
     loader = TrainingLoader(
-        read_split(arguments.voc_root, arguments.train, names)[: BATCH * arguments.batches],
-        names,
-        config.model.image_size,
-        BATCH,
-        augmentation=config.augmentation,
-        cache_side=2 * SIDE,
+        images[: BATCH * arguments.batches], config, LoaderOptions(cache_side=2 * SIDE)
     )
     state = RunState(SPYv4(config.model), loader, config)
     state.train_mode()
