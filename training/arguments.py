@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from spyv4.commandline import build_parser
+from spyv4.commandline import build_parser, share
 from spyv4.config import MODEL_PRESETS
 from training.resolve import RECIPES
 
@@ -31,6 +31,12 @@ def _add_data(add: Callable[..., object]) -> None:
     add("--extra-voc-root", type=Path, help="a further folder of training pictures")
     add("--extra-train", default="VOC2012:train", help="its sets (%(default)s)")
     add("--eval", default=VOC_EVAL, help="evaluation sets (%(default)s)")
+    add(
+        "--fraction",
+        type=share,
+        default=1.0,
+        help="train on this share of the pictures, drawn by the seed (%(default)s)",
+    )
     add("--skip-bad", action="store_true", help="leave out damaged pictures and annotations")
 
 
@@ -43,6 +49,13 @@ def _add_run(add: Callable[..., object]) -> None:
         type=int,
         default=0,
         help="epochs between evaluations, the best of which is kept; 0 for the end alone",
+    )
+    add(
+        "--patience",
+        type=int,
+        default=0,
+        metavar="N",
+        help="end after N of these evaluations without a higher mAP; 0 for never",
     )
     add("--no-eval", action="store_true", help="do not evaluate, not even at the end")
     add("--no-tensorboard", action="store_true")
@@ -83,6 +96,9 @@ def _add_settings(add: Callable[..., object]) -> None:
     add("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"], help="learning rule")
     add("--optimizer", choices=["adagrad", "adam", "adamw", "sgd"])
     add("--learning-rate", type=float)
+    add("--schedule", choices=["constant", "cosine", "linear", "step"], help="of the learning rate")
+    add("--close-mosaic", type=int, metavar="N", help="no mosaics in the last N epochs")
+    add("--freeze", choices=["backbone"], help="leave these layers as they are")
     add("--seed", type=int)
     add(
         "--set",

@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from spyv4.commandline import run_command
@@ -49,6 +50,10 @@ def _read_training_images(
         images += read_split(
             arguments.extra_voc_root, arguments.extra_train, names, skip_bad=arguments.skip_bad
         )
+    if arguments.fraction < 1:
+        chosen = np.random.default_rng(config.seed).permutation(len(images))
+        kept = sorted(chosen[: round(arguments.fraction * len(images))])
+        images = [images[index] for index in kept]
     return images
 
 
@@ -112,7 +117,7 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         stop.say = log.say
         log.event({"config": to_mapping(config), "pictures": len(images)})
         report = _train_and_evaluate(
-            trainer, log, stop, RunEvaluation(eval_images, arguments.eval_every)
+            trainer, log, stop, RunEvaluation(eval_images, arguments.eval_every, arguments.patience)
         )
     stop.say = None
     if not state.complete:

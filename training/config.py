@@ -93,7 +93,9 @@ class OptimizerConfig:
         name: the paper's Adagrad, or another.
         learning_rate: peak, > 0.
         weight_decay: decoupled for adamw.
-        schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end.
+        schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end;
+            `step` down to a tenth after each of `step_at`.
+        step_at: shares of the run, rising, each in 0..1.
         final_share: 0..1.
         warmup_steps: batches over which the rate rises from 0.
         ema_decay: decay a batch of the exponential average of the parameters that is evaluated
@@ -103,10 +105,17 @@ class OptimizerConfig:
     name: Literal["adagrad", "adam", "adamw", "sgd"] = "adagrad"
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
+    step_at: tuple[Share, ...] = (0.6, 0.85)
     final_share: Share = 0.01
     warmup_steps: Whole = 0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            list(self.step_at) == sorted(self.step_at),
+            f"optimizer.step_at must rise, not be {self.step_at}",
+        )
 
 
 @configuration
@@ -171,6 +180,8 @@ class TrainingConfig:
         precision: of activations; parameters and the optimiser are float32 always.
         freeze_batch_norm: normalise with the statistics of the initial weights, as at inference,
             instead of those of the batch; for fine-tuning.
+        freeze: `backbone` leaves all layers up to csp3_d as they are, batch norm included; for
+            fine-tuning.
         repeat_threshold: share of the pictures below which a class is shown more often, 0..1.
         seed: of initial parameters and of all data randomness.
         loss: what one read is judged by.
@@ -187,6 +198,7 @@ class TrainingConfig:
     min_reads: Whole = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     freeze_batch_norm: bool = False
+    freeze: Literal["nothing", "backbone"] = "nothing"
     repeat_threshold: Share = 0.0
     seed: Whole = 0
     loss: LossConfig = field(default_factory=LossConfig)

@@ -95,6 +95,8 @@ class Trainer:
                         break
                     if state.between_epochs:
                         after_epoch()
+                    if state.complete:  # perhaps early
+                        break
             except DataWorkerError:
                 if state.step > saved_step:
                     self.folder.save(state)

@@ -61,6 +61,9 @@ def resolve_config(
     of_recipe = resolved.pop("model")
     _merge(resolved, values)
     resolved["model"] = _resolve_model(arguments, of_recipe, overrides)
+    if arguments.close_mosaic is not None:
+        last = max(0, from_mapping(TrainingConfig, resolved).epochs - arguments.close_mosaic)
+        _merge(resolved, {"augmentation": {"mosaic_epochs": last}})
     return from_mapping(TrainingConfig, resolved)
 
 
@@ -71,12 +74,13 @@ def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
         _merge(values, _parse_toml(_read_text(arguments.config), str(arguments.config)))
     for text in arguments.set:
         _merge(values, _parse_toml(text, f"--set {text}"))
-    for name in ("epochs", "batch_size", "reads", "seed"):
+    for name in ("epochs", "batch_size", "reads", "seed", "freeze"):
         if getattr(arguments, name) is not None:
             values[name] = getattr(arguments, name)
     for table, key, name in (
         ("optimizer", "name", "optimizer"),
         ("optimizer", "learning_rate", "learning_rate"),
+        ("optimizer", "schedule", "schedule"),
         ("learner", "kind", "learner"),
     ):
         if getattr(arguments, name) is not None:

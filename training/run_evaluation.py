@@ -22,17 +22,24 @@ class RunEvaluation:
     Args:
         images: the pictures to measure it on; none for never.
         every: epochs between evaluations; 0 for the end alone.
+        patience: end the run after so many evaluations without a higher mAP; 0 for never.
     """
 
-    def __init__(self, images: list[AnnotatedImage], every: int) -> None:
-        self.images, self.every = images, every
+    def __init__(self, images: list[AnnotatedImage], every: int, patience: int = 0) -> None:
+        self.images, self.every, self.patience = images, every, patience
+        self._without_gain = 0
 
     def between(self, state: RunState, folder: RunFolder, log: RunLog, stop: Interrupts) -> None:
         """After an epoch that is not the last one, if it is time."""
         due = self.every > 0 and state.position.epoch % self.every == 0
         if self.images and due and not state.complete:
             with stop.at_once("evaluating"):
-                _keep(evaluate(state, self.images, log), state, folder, log)
+                gained = _keep(evaluate(state, self.images, log), state, folder, log)
+            self._without_gain = 0 if gained else self._without_gain + 1
+            if self.patience and self._without_gain >= self.patience:
+                log.say(f"no higher mAP in {self.patience} evaluations: this run is over")
+                state.finish()
+                folder.save(state)
 
     def final(
         self, state: RunState, folder: RunFolder, log: RunLog, stop: Interrupts
@@ -89,13 +96,15 @@ def evaluate(state: RunState, images: list[AnnotatedImage], log: RunLog) -> Scor
     return scores
 
 
-def _keep(scores: Scores, state: RunState, folder: RunFolder, log: RunLog) -> None:
+def _keep(scores: Scores, state: RunState, folder: RunFolder, log: RunLog) -> bool:
+    """Whether these weights are the best so far, which are kept then."""
     mean_ap = scores.mean_ap()
     if mean_ap is None or not folder.keep_if_best(state, mean_ap):
-        return
+        return False
     log.say(f"the best so far: kept as {folder.best}")
     if scores.operating_point is not None:
         store_score_threshold(folder.best, scores.operating_point.score_threshold)
+    return True
 
 
 def _store_operating_point(scores: Scores, weights: Path, log: RunLog) -> None:

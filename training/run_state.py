@@ -8,12 +8,15 @@ from torch import nn
 
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.network.spyv4 import SPYv4
+from spyv4.network.table import LAYER_NAMES
 from spyv4.validation import to_mapping
 from training.config import TrainingConfig
 from training.data import TrainingLoader
 from training.distillation.loss import DistillationLoss
 from training.learning import Learner
 from training.optimisation import AveragedModel, build_optimizer
+
+BACKBONE = LAYER_NAMES[: LAYER_NAMES.index("csp3_d") + 1]
 
 
 class Position(NamedTuple):
@@ -38,9 +41,13 @@ class RunState:
         self.distillation = _distillation(model, loader, config)
         self.steps_per_epoch = loader.steps_per_epoch
         self.data = loader.fingerprint
+        self._frozen = [model.spiking[name] for name in BACKBONE if config.freeze == "backbone"]
+        for layer in self._frozen:
+            layer.requires_grad_(requires_grad=False)
         trained = nn.ModuleList(filter(None, (model, self.distillation)))
         self.optimizer = build_optimizer(trained, config.optimizer)
-        self.learner = Learner(trained.parameters(), self.optimizer, config.learner)
+        moved = (p for p in trained.parameters() if p.requires_grad)
+        self.learner = Learner(moved, self.optimizer, config.learner)
         self.average = AveragedModel(model, config.optimizer.ema_decay)
         self.position = Position(0, 0)
 
@@ -72,13 +79,19 @@ class RunState:
             self.learner.end_epoch()
             self.position = Position(epoch + 1, 0)
 
+    def finish(self) -> None:
+        """No more epochs, though more were planned."""
+        self.position = Position(self.config.epochs, 0)
+
     def train_mode(self) -> None:
-        """Layers as in training, but for batch norm where it shall stay as it is."""
+        """Layers as in training, but for what shall stay as it is."""
         self.model.train()
         if self.config.freeze_batch_norm:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
+        for layer in self._frozen:
+            layer.eval()
 
     def evaluated(self) -> AbstractContextManager[None]:
         """Within the block the model is what is evaluated and shipped.

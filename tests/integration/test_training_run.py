@@ -258,3 +258,41 @@ def test_other_neurons_learn_to_detect_a_picture_they_were_shown(
         if name == thing.class_name
     ]
     assert max(right, default=0) >= 0.5
+
+
+def test_a_frozen_backbone_stays_as_it_is(root: Path, tmp_path: Path) -> None:
+    run = trainer(root, tmp_path, recipe(freeze="backbone", epochs=1))
+    before = {name: value.clone() for name, value in run.state.model.state_dict().items()}
+    train(run)
+    moved = {
+        name.split(".")[1]
+        for name, value in run.state.model.state_dict().items()
+        if not torch.equal(value, before[name]) and name.startswith("layers.")
+    }
+    assert moved == {"deep", "p5", "p5_out", "lateral", "p4_out"}
+
+
+def test_a_run_without_gain_ends_early(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is learned at a rate of 1e-12, so that no mAP is higher than the first."""
+    more = ("--epochs", "9", "--eval-every", "1", "--patience", "2", "--learning-rate", "1e-12")
+    arguments = [a for a in command(root, tmp_path, *more) if a != "--no-eval"]
+    assert train_command(arguments) == 0
+    shown = capsys.readouterr()
+    assert "no higher mAP in 2 evaluations: this run is over" in shown.err
+    assert json.loads(shown.out)["complete"]
+    assert "epoch 4/9" not in shown.err
+    state = RunFolder(tmp_path).load()
+    assert state["position"] == [9, 0]
+    assert train_command([*arguments, "--resume"]) == 0
+
+
+def test_a_share_of_the_pictures_and_no_late_mosaics(root: Path, tmp_path: Path) -> None:
+    more = ("--fraction", "0.7", "--epochs", "2", "--close-mosaic", "1", "--schedule", "step")
+    assert train_command(command(root, tmp_path, *more)) == 0
+    (entry, *_) = events(tmp_path)
+    assert entry["pictures"] == 9
+    assert entry["config"]["augmentation"]["mosaic_epochs"] == 1
+    assert entry["config"]["optimizer"]["schedule"] == "step"
+    assert RunFolder(tmp_path).load()["steps_per_epoch"] == 2
