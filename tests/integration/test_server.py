@@ -1,6 +1,5 @@
 """The server under a real client, over a real socket."""
 
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -11,9 +10,9 @@ import httpx
 import numpy as np
 import pytest
 
-from detector_app.demo import DemoSource
 from detector_app.server import create_app
 from detector_app.settings import Settings
+from tests.unit.detector_app.running import hold
 from tests.unit.detector_app.scripted import wait_until
 from tests.unit.detector_app.serving import serving
 from tests.unit.detector_app.test_uploads import huge_png
@@ -151,15 +150,7 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(client):
 
 def test_a_full_queue_says_when_to_come_back(app, client, detector, jpeg):
     pipeline = app.state.pipeline
-    started, release = threading.Event(), threading.Event()
-
-    def hold(_detections):
-        started.set()
-        release.wait(20)
-
-    image = DemoSource().frame(0)
-    held = pipeline.submit(image, pipeline.options, hold)
-    assert started.wait(10)
+    held, release = hold(pipeline)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(client.post, "/detect", content=jpeg) for _ in range(2)]
         wait_until(lambda: len(pipeline.jobs) == 2)

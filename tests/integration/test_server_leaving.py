@@ -5,27 +5,19 @@ from contextlib import ExitStack, contextmanager
 
 from websockets.sync.client import connect
 
-from detector_app.demo import DemoSource
 from detector_app.guard import Guarded
 from detector_app.jobs import Answer
 from detector_app.limits import Deadlines
 from detector_app.settings import Settings
 from tests.integration.hostile import UPGRADE, address, dial, hasty
+from tests.unit.detector_app.running import hold
 from tests.unit.detector_app.scripted import wait_until
 
 
 @contextmanager
 def held(app):
     """The detector looks at a picture for as long as this lasts."""
-    pipeline = app.state.pipeline
-    started, release = threading.Event(), threading.Event()
-
-    def hold(_detections):
-        started.set()
-        release.wait(30)
-
-    answer = pipeline.submit(DemoSource().frame(0), pipeline.options, hold)
-    assert started.wait(10)
+    answer, release = hold(app.state.pipeline)
     try:
         yield
     finally:

@@ -13,7 +13,9 @@ from spyv4.config import (
     model_preset,
 )
 from spyv4.errors import ConfigError
+from spyv4.options import ReadOptions
 from spyv4.validation import from_mapping, to_mapping
+from tests.helpers.tiny_model import tiny_config
 from training.config import (
     AugmentationConfig,
     LearnerConfig,
@@ -132,3 +134,9 @@ def test_limits_themselves_are_accepted() -> None:
     check_reads(256)
     with pytest.raises(ConfigError, match="not 257"):
         check_reads(257)
+
+
+def test_options_are_those_of_the_weights_but_for_what_is_given() -> None:
+    config = tiny_config(reads=3, score_threshold=0.17)
+    assert ReadOptions().resolved(config) == ReadOptions(3, 0.17, 0.3)
+    assert ReadOptions(5, 0.0).resolved(config) == ReadOptions(5, 0.0, 0.3)
