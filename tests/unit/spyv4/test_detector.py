@@ -1,4 +1,3 @@
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -6,10 +5,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
-from spyv4 import LAYER_NAMES, Detections, Detector
+from spyv4 import LAYER_NAMES, Detector
 from spyv4.activity import RASTER_NEURONS
 from spyv4.checkpoint import save_model
 from spyv4.errors import (
@@ -17,36 +15,20 @@ from spyv4.errors import (
     CheckpointError,
     ConfigError,
     ImageError,
-    RuntimeUnavailableError,
     SPYv4Error,
     StateShapeError,
 )
 from spyv4.heads.decode import decode
-from spyv4.network.spyv4 import SPYv4State
 from spyv4.options import ReadOptions
 from spyv4.preprocess import boxes_to_picture, to_images
-from spyv4.runtime.base import Runtime
-from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, pick_device
+from spyv4.runtime.base import StepResult
+from tests.helpers.looking import ANY, assert_same, frame
 from tests.helpers.tiny_model import tiny_model
-
-# An untrained network is sure of nothing.
-ANY: dict[str, Any] = {"score_threshold": 0.002}
-
-
-def frame(seed: int = 0, size: tuple[int, int] = (50, 70)) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return Detector.from_model(tiny_model())
-
-
-def assert_same(one: Detections, other: Detections) -> None:
-    np.testing.assert_array_equal(one.labels, other.labels)
-    np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
-    np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=1e-2)
-    assert (one.reads, one.image_size) == (other.reads, other.image_size)
 
 
 def test_detecting_is_preprocess_reads_and_decode(detector: Detector) -> None:
@@ -102,10 +84,17 @@ def test_reads_come_one_by_one_and_end_with_the_answer(detector: Detector) -> No
     assert [[p.reads for p in batch] for batch in batches] == [[1, 1], [2, 2]]
 
 
-def test_reads_may_be_left_at_any_time(detector: Detector) -> None:
+def test_reads_may_be_left_at_any_time(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, steps = detector.runtime.step, []
+
+    def counted(*arguments: Any, **options: Any) -> StepResult:
+        steps.append(1)
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(detector.runtime, "step", counted)
     reads = detector.reads(frame(), reads=256)
-    assert next(reads).reads == 1
-    assert next(reads).reads == 2
+    for number in (1, 2):
+        assert next(reads).reads == number == len(steps)
 
 
 def test_stream_starts_every_frame_from_rest(detector: Detector) -> None:
@@ -219,24 +208,6 @@ def test_result_as_plain_values(detector: Detector) -> None:
     assert rows[0]["box"] == pytest.approx(found.boxes_xyxy[0].tolist(), abs=1e-2)
 
 
-def state_of(runtime: Runtime) -> SPYv4State:
-    return runtime.initial_state(1, (64, 64))
-
-
-def test_half_precision_runs_and_agrees_roughly() -> None:
-    detector = Detector.from_model(tiny_model(), precision="bfloat16")
-    assert "bfloat16" in detector.runtime.description
-    runtime = detector.runtime
-    result = runtime.step(runtime.prepare(to_images([frame()], (64, 64))), state_of(runtime))
-    assert {u.dtype for u in result.state.layers["stem1"]} == {torch.bfloat16}
-    exact = Detector.from_model(tiny_model()).runtime
-    expected = exact.step(exact.prepare(to_images([frame()], (64, 64))), state_of(exact))
-    u, near = result.state.layers["stem1"].u.float(), expected.state.layers["stem1"].u
-    assert ((u - near).abs() < 0.02).float().mean() > 0.95
-    found = detector.detect(frame(), 2, activity=True, score_threshold=0.0)
-    assert np.isfinite(found.scores).all()
-
-
 def test_image_size_is_the_detectors_or_the_networks(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     save_model(tiny_model(), path)
@@ -257,13 +228,6 @@ def test_image_size_is_the_detectors_or_the_networks(tmp_path: Path) -> None:
         plain.runtime.step(prepared, plain.runtime.initial_state(1, (64, 96)))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_missing_gpu_is_said() -> None:
-    with pytest.raises(RuntimeUnavailableError, match="use --device cpu"):
-        pick_device("cuda")
-    assert pick_device("auto") == torch.device("cpu")
-
-
 def test_words_that_are_no_choice_are_named(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     save_model(tiny_model(), path)
@@ -274,26 +238,3 @@ def test_words_that_are_no_choice_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ArgumentError, match=message):
             Detector.load(path, **options)  # type: ignore[arg-type]
-
-
-def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not can_compile()
-    with pytest.raises(RuntimeUnavailableError, match=r"g\+\+"):
-        TorchRuntime(tiny_model(), torch.device("cpu"), compile_step=True)
-
-
-def test_step_is_captured_whole_by_the_compiler(
-    detector: Detector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The graph that `torch.compile` would compile, run as it is; compiling takes a minute."""
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    whole = functools.partial(torch.compile, backend="eager", fullgraph=True)
-    monkeypatch.setattr(torch, "compile", whole)
-    runtime = TorchRuntime(
-        tiny_model(), torch.device("cpu"), precision="float32", compile_step=True
-    )
-    assert runtime.description.startswith("torch compiled, float32")
-    found = Detector(runtime).detect(frame(), 2, activity=True, **ANY)
-    assert_same(found, detector.detect(frame(), 2, **ANY))
-    assert found.firing_rates == detector.detect(frame(), 2, activity=True).firing_rates

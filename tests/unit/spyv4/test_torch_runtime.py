@@ -1,0 +1,68 @@
+"""The network in PyTorch: precisions, devices, and compiled."""
+
+import functools
+
+import pytest
+import torch
+
+from spyv4 import Detector
+from spyv4.errors import RuntimeUnavailableError
+from spyv4.network.spyv4 import SPYv4State
+from spyv4.preprocess import to_images
+from spyv4.runtime.base import Runtime
+from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, pick_device
+from tests.helpers.looking import ANY, assert_same, frame
+from tests.helpers.tiny_model import tiny_model
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.from_model(tiny_model())
+
+
+def state_of(runtime: Runtime) -> SPYv4State:
+    return runtime.initial_state(1, (64, 64))
+
+
+def test_half_precision_runs_and_agrees_roughly() -> None:
+    detector = Detector.from_model(tiny_model(), precision="bfloat16")
+    assert "bfloat16" in detector.runtime.description
+    runtime = detector.runtime
+    result = runtime.step(runtime.prepare(to_images([frame()], (64, 64))), state_of(runtime))
+    assert {u.dtype for u in result.state.layers["stem1"]} == {torch.bfloat16}
+    exact = Detector.from_model(tiny_model()).runtime
+    expected = exact.step(exact.prepare(to_images([frame()], (64, 64))), state_of(exact))
+    u, near = result.state.layers["stem1"].u.float(), expected.state.layers["stem1"].u
+    assert ((u - near).abs() < 0.02).float().mean() > 0.95
+    found = detector.detect(frame(), 2, activity=True, score_threshold=0.0)
+    assert len(found) == 100  # no score is above NaN
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu_is_said() -> None:
+    with pytest.raises(RuntimeUnavailableError, match="use --device cpu"):
+        pick_device("cuda")
+    assert pick_device("auto") == torch.device("cpu")
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not can_compile()
+    with pytest.raises(RuntimeUnavailableError, match=r"g\+\+"):
+        TorchRuntime(tiny_model(), torch.device("cpu"), compile_step=True)
+
+
+def test_step_is_captured_whole_by_the_compiler(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph that `torch.compile` would compile, run as it is; compiling takes a minute."""
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    whole = functools.partial(torch.compile, backend="eager", fullgraph=True)
+    monkeypatch.setattr(torch, "compile", whole)
+    runtime = TorchRuntime(
+        tiny_model(), torch.device("cpu"), precision="float32", compile_step=True
+    )
+    assert runtime.description.startswith("torch compiled, float32")
+    found = Detector(runtime).detect(frame(), 2, activity=True, **ANY)
+    assert_same(found, detector.detect(frame(), 2, **ANY))
+    assert found.firing_rates == detector.detect(frame(), 2, activity=True).firing_rates
