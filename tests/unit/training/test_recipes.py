@@ -1,13 +1,11 @@
 """The recipes against the reference, field by field."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spyv4.config import ModelConfig
-from spyv4.validation import to_mapping
+from spyv4.config import model_preset
 from training.arguments import train_parser
 from training.config import TrainingConfig
 from training.resolve import RECIPES, resolve_config
@@ -105,7 +103,7 @@ def test_initial_weights_say_what_their_network_is() -> None:
 
 
 def test_a_preset_keeps_what_the_recipe_leaves_open() -> None:
-    config = resolved("nano", "--model", "spyv4-nano")
-    assert config.model.width_multiple == 0.25
-    assert config.model.image_size == (320, 320)
-    assert set(to_mapping(config.model)) == {field.name for field in fields(ModelConfig)}
+    assert resolved("nano", "--model", "spyv4-nano").model == model_preset("spyv4-nano")
+    plain = resolved("nano").model
+    assert (plain.width_multiple, plain.image_size) == (1.0, (416, 416))
+    assert (plain.codec, plain.readout) == ("scaled", "leaky")

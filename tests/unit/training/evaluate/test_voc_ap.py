@@ -124,6 +124,7 @@ def test_perfect_detections_score_one_in_any_order(seed):
     scores = score_predictions(perfect, truth, coco=False)
     assert set(scores.ap_per_class.values()) <= {1.0, None}
     assert set(scores.ap_11pt_per_class.values()) <= {1.0, None}
+    assert scores.mean_ap() == scores.mean_ap_11pt() == 1.0
 
 
 @given(st.integers(0, 2**32 - 1))
