@@ -11,9 +11,6 @@ import torch
 
 from spyv4 import Detector
 from spyv4.checkpoint import load_model
-from spyv4.heads.boxes import iou
-from spyv4.validation import to_mapping
-from tests.helpers.voc_tree import CLASS_NAMES
 from tests.integration.training_runs import (
     PICTURES,
     STEPS,
@@ -25,7 +22,6 @@ from tests.integration.training_runs import (
     trainer,
 )
 from training.cli import train_command
-from training.data import read_split
 from training.errors import NonFiniteLossError
 from training.evaluate.operating_point import OperatingPoint
 from training.learning import DynamicRegulariser
@@ -45,23 +41,6 @@ def events(run_dir: Path) -> list[dict[str, Any]]:
 def drag(run: Trainer) -> DynamicRegulariser:
     assert run.state.learner.regulariser is not None
     return run.state.learner.regulariser
-
-
-@pytest.mark.slow
-def test_loss_falls_on_a_handful_of_pictures(root: Path, tmp_path: Path) -> None:
-    """Overfitting four pictures; what the loss learns, the detector then finds."""
-    config = recipe(
-        epochs=40,
-        batch_size=PICTURES,
-        learner={"kind": "plain", "gradient_clip": 5.0},
-        optimizer={"name": "adamw", "learning_rate": 1e-2},
-    )
-    run = trainer(root, tmp_path, config, augment=False)
-    reports = train(run)
-    first, last = reports[0], reports[-1]
-    assert last.loss < 0.5 * first.loss
-    assert (last.terms[[0, 2]] < 0.7 * first.terms[[0, 2]]).all()
-    assert 0.01 < last.firing_rate < 0.6
 
 
 def test_fptt_with_the_papers_settings_learns(root: Path, tmp_path: Path) -> None:
@@ -164,8 +143,11 @@ def test_saved_weights_are_the_average_where_there_is_one(root: Path, tmp_path: 
     run = trainer(root, tmp_path, recipe(optimizer={"ema_decay": 0.5}))
     train(run, stop_after=2)
     saved = load_model(tmp_path / WEIGHTS)
-    for parameter, value in zip(saved.parameters(), run.state.average.values, strict=False):
+    averaged = run.state.average.values[: len(list(saved.parameters()))]
+    for parameter, value in zip(saved.parameters(), averaged, strict=True):
         assert torch.equal(parameter, value)
+    trained = run.state.learner.parameters
+    assert any(not torch.equal(w, a) for w, a in zip(trained, averaged, strict=True))
 
 
 def test_frozen_batch_norm_keeps_its_statistics(root: Path, tmp_path: Path) -> None:
@@ -228,36 +210,6 @@ def test_checkpoints_are_saved_by_the_clock(root: Path, tmp_path: Path) -> None:
     run.folder.save = lambda state: (saved.append(state.position.step), plain(state))[1]  # type: ignore[method-assign]
     train(run)
     assert saved == [*range(1, STEPS), 0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("neuron", [{"kind": "adaptive-ltc"}, {"fusion": "concat"}])
-def test_other_neurons_learn_to_detect_a_picture_they_were_shown(
-    root: Path, tmp_path: Path, neuron: dict[str, Any]
-) -> None:
-    """200 steps; the right class where the picture shows it."""
-    model = to_mapping(recipe().model)
-    config = recipe(
-        epochs=200 // STEPS + 1,
-        model={"neuron": model["neuron"] | neuron},
-        learner={"kind": "plain", "gradient_clip": 5.0},
-        optimizer={"name": "adamw", "learning_rate": 5e-3},
-        loss={"objectness_weight": 7.0, "class_weight": 3.0, "balance": (0.5, 1.0)},
-    )
-    run = trainer(root, tmp_path, config, augment=False)
-    train(run)
-    assert run.state.step >= 200
-    detector = Detector.load(tmp_path / WEIGHTS, precision="float32")
-    (shown, *_) = read_split(root, "VOC2012:train", CLASS_NAMES)
-    (thing,) = shown.objects
-    found = detector.detect(shown.image_path, 2, score_threshold=0.2)
-    overlaps = iou(torch.from_numpy(found.boxes_xyxy), torch.tensor(thing.box_xyxy))
-    right = [
-        overlap
-        for name, overlap in zip(found.names, overlaps.tolist(), strict=True)
-        if name == thing.class_name
-    ]
-    assert max(right, default=0) >= 0.5
 
 
 def test_a_frozen_backbone_stays_as_it_is(root: Path, tmp_path: Path) -> None:
