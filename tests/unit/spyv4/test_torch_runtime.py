@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from spyv4 import Detector
 from spyv4.errors import RuntimeUnavailableError
@@ -55,7 +56,7 @@ def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_step_is_captured_whole_by_the_compiler(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The graph that `torch.compile` would compile, run as it is; compiling takes a minute."""
+    """The graph that `torch.compile` would compile, run as it is, with what activity needs."""
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     whole = functools.partial(torch.compile, backend="eager", fullgraph=True)
     monkeypatch.setattr(torch, "compile", whole)
@@ -66,3 +67,18 @@ def test_step_is_captured_whole_by_the_compiler(
     found = Detector(runtime).detect(frame(), 2, activity=True, **ANY)
     assert_same(found, detector.detect(frame(), 2, **ANY))
     assert found.firing_rates == detector.detect(frame(), 2, activity=True).firing_rates
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # its own
+def test_compiled_network_finds_what_the_eager_one_finds(detector: Detector) -> None:
+    """Compiled for real, in half a minute the first time on a machine."""
+    graphs = counters["stats"]["unique_graphs"]
+    runtime = TorchRuntime(
+        tiny_model(), torch.device("cpu"), precision="float32", compile_step=True
+    )
+    found = list(Detector(runtime).reads(frame(), 3, **ANY))
+    assert counters["stats"]["unique_graphs"] > graphs
+    for compiled, eager in zip(found, detector.reads(frame(), 3, **ANY), strict=True):
+        assert_same(compiled, eager)
