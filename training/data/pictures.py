@@ -125,11 +125,6 @@ class PictureCache:
         self._cached = int(np.searchsorted(ends, budget_bytes, side="right"))
         self._pictures: list[Picture] = []
 
-    @property
-    def cached(self) -> int:
-        """How many of the pictures, counted from the first, fit the budget."""
-        return self._cached
-
     def fill(self) -> None:
         """Decode what fits the budget, once; later calls do nothing."""
         if len(self._pictures) < self._cached:

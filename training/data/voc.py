@@ -70,17 +70,15 @@ def to_voc_pixels(boxes_xyxy: Boxes) -> Boxes:
     return pixels
 
 
-def parse_image_sets(text: str | None, default: str = "") -> tuple[tuple[str, str], ...]:
+def parse_image_sets(text: str) -> tuple[tuple[str, str], ...]:
     """Pairs (year folder, split) of a text such as `VOC2007:trainval,VOC2012:trainval`.
 
     Args:
-        text: the image sets, separated by commas; `default` is used if None or empty.
-        default: the text that stands for an empty one.
+        text: the image sets, separated by commas.
 
     Raises:
         DatasetError: if a part is not of the form FOLDER:SPLIT.
     """
-    text = text or default
     pairs = []
     for part in text.split(","):
         year, colon, split = part.strip().partition(":")

@@ -21,10 +21,11 @@ METRICS: dict[str, tuple[int | None, int]] = {
     "ap_large": (None, 3),
 }
 
+MAX_DETECTIONS = 100
+"""How many of a class count in one picture, best first."""
 
-def coco_metrics(
-    predictions: Predictions, truth: GroundTruth, max_detections: int = 100
-) -> dict[str, float | None]:
+
+def coco_metrics(predictions: Predictions, truth: GroundTruth) -> dict[str, float | None]:
     """COCO's AP averaged over IoU 0.50:0.05:0.95, at 0.50 and 0.75, by area, and its recall.
 
     Difficult boxes are given as `iscrowd`, the only boxes that pycocotools ignores. They cost
@@ -35,7 +36,6 @@ def coco_metrics(
     Args:
         predictions: the detections.
         truth: the annotated boxes.
-        max_detections: how many detections of a class count in one picture, best first.
 
     Returns:
         ap, ap50, ap75, ap_small, ap_medium, ap_large, and ar (recall averaged over the IoU
@@ -52,7 +52,7 @@ def coco_metrics(
             ),
             "bbox",
         )
-        evaluation.params.maxDets = [max_detections]
+        evaluation.params.maxDets = [MAX_DETECTIONS]
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][..., 0]  # [IoU, recall, class, area]

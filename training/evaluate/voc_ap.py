@@ -9,7 +9,9 @@ from training.data.voc import Boxes
 from training.evaluate.ground_truth import GroundTruth
 from training.evaluate.predictions import Predictions
 
-Interpolation = Literal["all", "11", "101"]
+LEAST_IOU = 0.5
+"""With a box to have found it."""
+Interpolation = Literal["all", "11"]
 
 
 def pairwise_iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
@@ -36,21 +38,18 @@ class Matches(NamedTuple):
     scores: NDArray[np.float64]
 
 
-def match_class(
-    predictions: Predictions, truth: GroundTruth, label: int, iou_threshold: float = 0.5
-) -> Matches:
+def match_class(predictions: Predictions, truth: GroundTruth, label: int) -> Matches:
     """Tell true from false positives among the detections of one class.
 
     As in the devkit: detections are taken by falling score, equal scores in the order given. Each
     belongs to the box of its class and picture that it overlaps most. If that IoU is below
-    `iou_threshold`, it is a false positive; else if the box is difficult, it is ignored; else the
+    `LEAST_IOU`, it is a false positive; else if the box is difficult, it is ignored; else the
     first detection of the box is a true positive and every further one a false positive.
 
     Args:
         predictions: the detections of all classes.
         truth: the annotated boxes of all classes.
         label: index of the class.
-        iou_threshold: least IoU with a box to have found it, greater than 0 and at most 1.
 
     Returns:
         True positive or not; ignored detections are not in it.
@@ -67,7 +66,7 @@ def match_class(
         iou = pairwise_iou(boxes[rows], truth.boxes_xyxy[columns])
         overlap[rows] = iou.max(axis=1)
         owner[rows] = columns[iou.argmax(axis=1)]
-    found = overlap >= iou_threshold
+    found = overlap >= LEAST_IOU
     ignored = np.zeros(len(chosen), dtype=np.bool_)
     ignored[found] = truth.difficult[owner[found]]
     true_positive = np.zeros(len(chosen), dtype=np.bool_)
@@ -78,13 +77,13 @@ def match_class(
 
 
 def average_precision(
-    true_positive: NDArray[np.bool_], boxes: int, interpolation: Interpolation = "all"
+    true_positive: NDArray[np.bool_], boxes: int, interpolation: Interpolation
 ) -> float:
     """Average precision of detections by falling score.
 
     With recall r and precision p after each detection and P(t) = max of p where r >= t (0 if
     nowhere): `all` is the area under P (devkit since 2010), `11` the mean of P(t) at
-    t = 0, 0.1, ... 1 (devkit 2007), `101` the mean at t = 0, 0.01, ... 1 (COCO).
+    t = 0, 0.1, ... 1 (devkit 2007).
 
     Args:
         true_positive: bool [K], as `match_class` gives it.
@@ -97,6 +96,5 @@ def average_precision(
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if interpolation == "all":
         return float(envelope[:-1][true_positive].sum() / boxes)  # each hit adds 1 / boxes to r
-    # k / 10, correctly rounded, so that 3 boxes of 10 reach t = 0.3; pycocotools has linspace.
-    samples = np.arange(11) / 10 if interpolation == "11" else np.linspace(0, 1, 101)
+    samples = np.arange(11) / 10  # correctly rounded, so that 3 boxes of 10 reach t = 0.3
     return float(envelope[np.searchsorted(recall, samples)].mean())

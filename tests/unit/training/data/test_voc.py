@@ -60,8 +60,6 @@ def test_parse_image_sets() -> None:
     assert parse_image_sets("VOC2012:train") == (("VOC2012", "train"),)
     expected = (("VOC2007", "trainval"), ("VOC2012", "trainval"))
     assert parse_image_sets("VOC2007:trainval, VOC2012:trainval") == expected
-    assert parse_image_sets(None, "VOC2012:val") == (("VOC2012", "val"),)
-    assert parse_image_sets("", "VOC2012:val") == (("VOC2012", "val"),)
 
 
 @pytest.mark.parametrize("text", ["", "train", "VOC2012:", ":train", "VOC2012:train,", "a:b:c"])
