@@ -7,6 +7,7 @@ from typing import get_args
 from spyv4.commandline import SCORE_THRESHOLD_NAMES, positive, share
 from spyv4.config import MAX_READS
 from spyv4.runtime.torch_runtime import Precision
+from training.evaluate.runner import EVALUATION
 
 Group = argparse._ArgumentGroup
 
@@ -57,15 +58,21 @@ def _add_detector(model: Group) -> None:
     model.add_argument(
         *SCORE_THRESHOLD_NAMES,
         type=share,
-        default=0.001,
+        default=EVALUATION.score_threshold,
         metavar="S",
         help="(default: %(default)s)",
     )
     model.add_argument(
-        "--iou-threshold", type=share, default=0.5, help="of suppression (default: %(default)s)"
+        "--iou-threshold",
+        type=share,
+        default=EVALUATION.iou_threshold,
+        help="of suppression (default: %(default)s)",
     )
     model.add_argument(
-        "--max-detections", type=positive, default=1000, help="a picture (default: %(default)s)"
+        "--max-detections",
+        type=positive,
+        default=EVALUATION.max_detections,
+        help="a picture (default: %(default)s)",
     )
 
 
