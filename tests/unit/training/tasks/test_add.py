@@ -1,13 +1,24 @@
 """The Add-task: its data, its networks, and that it can be learned."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from spyv4.errors import ConfigError
 from training.config import LearnerConfig
-from training.tasks.add import AddConfig, AddNetwork, draw_sequences, evaluate_add, run_add
+from training.tasks.add import (
+    LAST,
+    AddConfig,
+    AddNetwork,
+    AddRun,
+    draw_sequences,
+    evaluate_add,
+    run_add,
+)
 from training.tasks.command import tasks_command
 
 
@@ -54,9 +65,41 @@ def test_short_sequences_are_learned(neuron: str) -> None:
     assert result.final_loss == pytest.approx(sum(result.losses[-100:]) / 100)
 
 
-def test_the_same_seed_gives_the_same_run() -> None:
+def test_the_seed_decides_the_run() -> None:
     config = AddConfig(length=4, iterations=3, size=8)
     assert run_add(config).losses == run_add(config).losses
+    assert run_add(config).losses != run_add(replace(config, seed=1)).losses
+
+
+@pytest.mark.parametrize("kind", ["fptt-k", "bptt"])
+def test_a_run_that_is_gone_on_with_is_the_run_that_was_not_cut(tmp_path: Path, kind: str) -> None:
+    """The epoch, after which FPTT adopts its running mean, ends between the two parts."""
+    path = tmp_path / "run.pt"
+    learner = LearnerConfig(kind=kind, adopt_running_mean=True)  # type: ignore[arg-type]
+    config = AddConfig(length=4, iterations=7, size=8, epoch=4, learner=learner)
+    whole = run_add(config)
+    run_add(replace(config, iterations=3), checkpoint=path)
+    seen: list[int] = []
+    resumed = run_add(config, lambda run: seen.append(len(run.losses)), checkpoint=path)
+    assert seen == [3, 4, 5, 6, 7]
+    assert resumed == whole
+    assert run_add(config, checkpoint=path) == whole  # with nothing left to do
+    with pytest.raises(ConfigError, match="a run with size = 8, not 9"):
+        run_add(replace(config, size=9), checkpoint=path)
+
+
+def test_an_epoch_has_as_many_batches_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, ended = AddRun(AddConfig(length=2, size=4, epoch=3)), []
+    monkeypatch.setattr(run.learner, "end_epoch", lambda: ended.append(len(run.losses) + 1))
+    for _ in range(7):
+        run.advance()
+    assert ended == [3, 6]
+
+
+def test_a_run_ends_early_once_it_is_good_enough() -> None:
+    config = AddConfig(length=2, iterations=300, size=4, stop_below=100.0)
+    assert len(run_add(config).losses) == LAST == 100  # before which there is no mean of them
+    assert AddRun(config).recent == math.inf
 
 
 def test_the_command_writes_what_the_run_gave(
