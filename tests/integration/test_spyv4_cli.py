@@ -1,9 +1,11 @@
 """`spyv4-bench` and `spyv4-export`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from spyv4.checkpoint import save_model
 from spyv4.cli import bench_command, export_command
@@ -59,3 +61,29 @@ def test_bench_wants_a_round(capsys: pytest.CaptureFixture[str]) -> None:
 def test_export_refuses_another_suffix(capsys: pytest.CaptureFixture[str]) -> None:
     assert export_command(["--output", "model.txt"]) == 2
     assert "must end in .onnx" in capsys.readouterr().err
+
+
+def test_bench_says_in_text_what_a_network_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--describe", "--model", "spyv4-nano", "--image-size", "64", "96"]
+    assert bench_command(options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["           model: spyv4-nano", "      image_size: [64, 96]"]
+    assert "  spiking_layers: 19" in lines
+
+
+def test_bench_times_compiled_networks_where_there_is_a_compiler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    save_model(tiny_model(), weights)
+    options = ["--weights", str(weights), "--rounds", "1", "--reads", "1", "--no-onnx"]
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.which", lambda _: None)
+        assert bench_command(options) == 2
+        assert "use --no-compiled" in capsys.readouterr().err
+        patch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+        patch.setattr(torch, "compile", lambda function: function)
+        assert bench_command(options) == 0
+    shown = capsys.readouterr().out
+    assert re.search("torch compiled, b?float(32|16), channels-last, cpu: ", shown)
+    assert " ms a read, x 1.00\n" in shown  # the reference, beside itself
