@@ -150,3 +150,33 @@ def test_nothing_is_left_running(detector):
     with serving(app) as address, connect(address.replace("http", "ws") + "/ws") as socket:
         messages(socket, "read", 1)
     wait_until(lambda: threading.active_count() <= before)
+
+
+def test_pictures_of_the_visitor_are_looked_at_one_by_one(socket, jpeg):
+    socket.send(json.dumps({"type": "watch", "on": False}))
+    socket.send(jpeg)
+    socket.send(jpeg)
+    (error,) = messages(socket, "error", 1)
+    assert error["message"].startswith("wait for the last read of a picture")
+
+
+def test_a_failure_of_the_server_is_told_without_its_reason(socket, jpeg, monkeypatch, caplog):
+    """The next picture is looked at as if nothing had been."""
+
+    def fail(_data):
+        raise ZeroDivisionError("a secret")
+
+    socket.send(json.dumps({"type": "watch", "on": False}))
+    with monkeypatch.context() as patch:
+        patch.setattr("detector_app.intake.read_image", fail)
+        socket.send(jpeg)
+        (error,) = messages(socket, "error", 1)
+    assert error == {
+        "type": "error",
+        "message": "the server failed; its log says more",
+        "own": True,
+    }
+    assert "a secret" in caplog.text
+    socket.send(jpeg)
+    while not messages(socket, "read", 1)[0]["own"]:
+        pass

@@ -179,3 +179,23 @@ def test_a_large_message_that_stops_coming_ends_the_connection(detector):
             viewer.send(bytes(6 * SMALL_MESSAGE))
             assert "not a picture" in messages(viewer, "error", 1)[0]["message"]
         wait_until(lambda: all(is_closed(connection) for connection in stopped))
+
+
+def test_where_there_are_too_many_connections_a_new_one_is_closed(detector):
+    """Twelve viewers, of sixteen open files: nobody owes a request who could go instead."""
+    settings = Settings(source="none")
+    with (
+        hasty(detector, settings=settings, open_files=16, deadlines=Deadlines()) as (client, _),
+        ExitStack() as stack,
+    ):
+        client.close()
+        viewers = [stack.enter_context(connect(address(client))) for _ in range(12)]
+        for viewer in viewers:
+            messages(viewer, "hello", 1)
+        with dial(client) as connection:
+            wait_until(lambda: is_closed(connection))
+        viewers.pop().close()
+        with dial(client, UPGRADE) as connection:
+            assert connection.recv(100).startswith(b"HTTP/1.1 101 ")
+        for viewer in viewers:
+            messages(viewer, "statistics", 1)

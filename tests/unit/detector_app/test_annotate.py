@@ -1,6 +1,7 @@
 import numpy as np
 
 from detector_app.annotate import (
+    PANEL_BGR,
     STATUS_HEIGHT,
     RasterStrip,
     class_colour,
@@ -73,3 +74,12 @@ def test_one_layer_or_many():
     assert shallow_and_deep(["only"]) == ("only", "only")
     shallow, deep = shallow_and_deep([f"layer{i}" for i in range(19)])
     assert (shallow, deep) == ("layer1", "layer16")
+
+
+def test_a_strip_without_reads_is_a_panel_with_a_name():
+    strip = RasterStrip(["a"])
+    empty = strip.render(100, 40)
+    strip.add(detections(rasters={"a": np.zeros(8, bool)}))
+    np.testing.assert_array_equal(strip.render(100, 40), empty)
+    assert (empty[20:] == PANEL_BGR).all()
+    assert (empty[:18, 5:20] > 100).any()

@@ -110,3 +110,17 @@ def test_jpeg_is_encoded_once(capture):
     assert frame.jpeg[:2] == b"\xff\xd8"
     assert frame.jpeg is frame.jpeg
     source.end()
+
+
+def test_a_failure_of_an_earlier_source_is_not_that_of_the_present_one(capture):
+    earlier, source = ScriptedSource(), ScriptedSource()
+    capture.select(earlier)
+    earlier.give(1)
+    wait_until(lambda: capture.pending)
+    capture.select(source)
+    earlier.fail(SourceLostError("the cable is out"))
+    wait_until(lambda: source.opened == 1)
+    assert earlier.closed == 1
+    assert capture.error is None
+    assert capture.source is source
+    source.end()

@@ -137,6 +137,29 @@ def test_a_display_that_is_not_there_is_no_gui(monkeypatch):
     assert not window.has_gui()
     monkeypatch.setattr(window, "PROBE", "pass")
     assert window.has_gui()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(window, "PROBE", "raise SystemExit(134)")
+    assert window.has_gui()  # nothing is tried where Qt does not end the process
+
+
+@pytest.mark.parametrize(
+    ("key", "visible", "stays"),
+    [
+        (-1, 1.0, True),
+        (ord("x"), 1.0, True),
+        (ord("q"), 1.0, False),
+        (27, 1.0, False),
+        (-1, 0.0, False),
+    ],
+)
+def test_a_window_stays_until_it_is_closed_or_left_by_a_key(monkeypatch, key, visible, stays):
+    shown = []
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append((title, image)))
+    monkeypatch.setattr(cv2, "waitKey", lambda _: key)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, _: visible)
+    image = DemoSource().frame(0)
+    assert window.show_window(image) == stays
+    assert shown == [(window.TITLE, image)]
 
 
 def run_window(detector, source, show=lambda _image: True):

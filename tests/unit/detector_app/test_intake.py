@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from detector_app import intake
+from detector_app.errors import PipelineStateError
 from detector_app.intake import Intake
 from detector_app.pipeline import Pipeline
 from spyv4 import ReadOptions
@@ -74,6 +75,21 @@ def test_decoded_pictures_that_wait_count_too(pipeline, decoded):
                 await look(DATA[:-30])
         assert (await look()).reads == 1
         assert let_go == 6 * [DATA]  # all that were decoded
+        pictures.close()
+
+    asyncio.run(run())
+
+
+def test_a_picture_that_is_refused_makes_room(pipeline, decoded):
+    """Two fit; were the room of refused ones kept, the third would be waited for for ever."""
+
+    async def run():
+        pictures = Intake(pipeline, PIXELS)
+        pipeline.stop()
+        for _ in range(3):
+            async with asyncio.timeout(10):
+                with pytest.raises(PipelineStateError):
+                    await pictures.look(DATA, OPTIONS, release=lambda: None)
         pictures.close()
 
     asyncio.run(run())

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from detector_app.demo import DemoSource
-from detector_app.errors import SourceError
+from detector_app.errors import SourceError, SourceLostError
 from detector_app.sources import (
     HOLD_S,
     STILL_RATE,
@@ -108,3 +108,24 @@ def test_pace_does_not_catch_up():
     pace._due -= 5  # as after a delay of five seconds
     assert pace.delay_s() == 0
     assert 0 < pace.delay_s() <= 0.001
+
+
+def test_an_address_that_ends_is_lost(clip):
+    """A file stands for a stream: OpenCV opens both by their address."""
+    source = CameraSource(str(clip))
+    source.open()
+    assert [source.read().shape for _ in range(10)] == [(48, 64, 3)] * 10
+    with pytest.raises(SourceLostError, match="stopped delivering pictures"):
+        source.read()
+    source.close()
+    with pytest.raises(SourceLostError):
+        source.read()
+
+
+def test_pictures_can_loop(pictures):
+    source = parse_source(str(pictures), loop=True)
+    source.open()
+    held = int(HOLD_S * STILL_RATE)
+    levels = [int(source.read()[0, 0, 0]) for _ in range(2 * held + 1)]
+    assert levels[-1] == levels[0] == ord("a")
+    source.close()
