@@ -92,6 +92,15 @@ def test_the_best_threshold_goes_into_the_weights(weights, year, tmp_path, monke
     assert reported["score_threshold"] == Detector.load(weights).config.score_threshold
 
 
+def test_where_nothing_right_is_found_no_threshold_is_stored(weights, year, capsys):
+    options = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--weights", weights]
+    options += ["--skip-bad", "--reads", "4", "--score-threshold", "1", "--store-threshold"]
+    before = Path(weights).read_bytes()
+    assert eval_command(options) == 2
+    assert "nothing right was found" in capsys.readouterr().err
+    assert Path(weights).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

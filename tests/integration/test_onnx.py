@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from spyv4 import Detector
-from spyv4.checkpoint import save_model
+from spyv4 import Detector, SPYv4
+from spyv4.checkpoint import load_model, save_model
 from spyv4.cli import export_command
 from spyv4.errors import (
     ArgumentError,
@@ -190,3 +191,33 @@ def test_command_refuses_sizes_off_the_grid(
     assert export_command([*arguments, "--image-size", "64", "65"]) == 2
     assert "multiples of 32" in capsys.readouterr().err
     assert not (tmp_path / "tiny.onnx").exists()
+
+
+def test_any_weights_run_by_way_of_onnx(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are exported first, which takes ten seconds; here it is copied what was exported."""
+    weights, asked = tmp_path / "tiny.safetensors", []
+    save_model(tiny_model(readout="leaky"), weights)
+
+    def copy(model: SPYv4, path: Path, size: tuple[int, int]) -> None:
+        asked.append((model.config, size))
+        shutil.copy(exported, path)
+
+    monkeypatch.setattr("spyv4.runtime.onnx_runtime.export_onnx", copy)
+    detector = Detector.load(weights, runtime="onnx", image_size=SIZE)
+    assert asked == [(load_model(weights).config, SIZE)]
+    assert isinstance(detector.runtime, OnnxRuntime)
+    assert detector.image_size == SIZE
+    frame = np.full((50, 70, 3), 90, np.uint8)
+    expected = Detector.load(exported).detect(frame, 2, score_threshold=0.0)
+    np.testing.assert_array_equal(
+        detector.detect(frame, 2, score_threshold=0.0).scores, expected.scores
+    )
+
+
+def test_random_potentials_are_those_of_torch(exported: Path) -> None:
+    ours = TorchRuntime(tiny_model(readout="leaky"), torch.device("cpu"), precision="float32")
+    one, other = (r.initial_state(2, SIZE, seed=5) for r in (ours, OnnxRuntime(exported, CPU)))
+    assert differing(one, other) == 0
+    assert differing(one, ours.initial_state(2, SIZE)) > 0.9

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from spyv4.checkpoint import load_model
+from spyv4.checkpoint import load_model, save_model
 from spyv4.errors import CheckpointError
-from tests.integration.training_runs import TINY, command, draw_pictures
+from tests.helpers.tiny_model import tiny_model
+from tests.helpers.voc_tree import CLASS_NAMES
+from tests.integration.training_runs import PICTURES, TINY, command, draw_pictures
 from training.arguments import train_parser
 from training.cli import train_command
+from training.loop import Trainer
 from training.resolve import resolve_config
 from training.runs import LAST, WEIGHTS, RunFolder
 
@@ -50,9 +53,9 @@ def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
     assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.2
     assert "optimizer.weight_decay is 0.2 instead of 0.1" in caplog.text
     assert "learner.alpha" not in caplog.text
-    wider = ["--set", "model.width_multiple=0.25"]
-    assert train_command([*bare.split(), *wider]) == 2
-    assert "keeps its network" in capsys.readouterr().err
+    for other in (["--set", "model.width_multiple=0.25"], ["--model", "spyv4-nano"]):
+        assert train_command([*bare.split(), *other]) == 2
+        assert "keeps its network" in capsys.readouterr().err
 
 
 def test_command_line_goes_before_the_file_and_anchors_follow_the_size(
@@ -179,3 +182,38 @@ def test_initial_weights_are_where_the_run_starts(
     wrong = (*tiny, "model.width_multiple=0.25")
     assert train_command(command(root, tmp_path / "bad", *more, settings=wrong)) == 2
     assert "does not fit the configured network" in capsys.readouterr().err
+
+
+def test_folded_weights_are_a_start_too(root: Path, tmp_path: Path) -> None:
+    """Folded for inference, they have no batch norm any more, and neither has the run."""
+    weights = tmp_path / "folded.safetensors"
+    save_model(tiny_model(class_names=CLASS_NAMES).fold(), weights)
+    more = ("--init-weights", str(weights), "--learning-rate", "1e-9")
+    assert train_command(command(root, tmp_path / "run", *more, settings=TINY[1:])) == 0
+    start, end = load_model(weights), load_model(tmp_path / "run" / WEIGHTS)
+    assert end.folded
+    for one, other in zip(start.parameters(), end.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_a_further_folder_of_pictures_is_trained_on(root: Path, tmp_path: Path) -> None:
+    more = ("--extra-voc-root", str(draw_pictures(tmp_path / "more")))
+    assert train_command(command(root, tmp_path / "run", *more)) == 0
+    (first, *_) = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert json.loads(first)["pictures"] == 2 * PICTURES
+
+
+def test_too_little_memory_of_a_gpu_is_said_in_one_line(
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20 GiB")
+
+    monkeypatch.setattr(Trainer, "run", fail)
+    assert train_command(command(root, tmp_path / "run")) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("spyv4-train: error: the GPU's memory is too small for this; use a")
+    assert f"--resume from {tmp_path / 'run'}" in line

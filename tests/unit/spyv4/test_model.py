@@ -260,3 +260,9 @@ def test_activity_counts_the_spikes(model: SPYv4) -> None:
         assert len(set(zip(channel, row, column, strict=True))) == count
         expected = [tensor[c, r, k].item() for c, r, k in zip(channel, row, column, strict=True)]
         assert rasters[picture, layer].tolist() == expected + [0.0] * (RASTER_NEURONS - count)
+
+
+def test_a_head_of_no_layer_is_refused() -> None:
+    heads = [{"layer": "p6_out", "anchors": [[8, 8]]}]
+    with pytest.raises(ConfigError, match="no layer 'p6_out' to read a head from; choose one of:"):
+        SPYv4(tiny_config(heads=heads))

@@ -82,3 +82,8 @@ def test_compiled_network_finds_what_the_eager_one_finds(detector: Detector) -> 
     assert counters["stats"]["unique_graphs"] > graphs
     for compiled, eager in zip(found, detector.reads(frame(), 3, **ANY), strict=True):
         assert_same(compiled, eager)
+
+
+def test_8_bits_are_for_the_processor() -> None:
+    with pytest.raises(RuntimeUnavailableError, match="8-bit convolutions run on the CPU"):
+        TorchRuntime(tiny_model(), torch.device("cuda"), precision="int8")
