@@ -120,10 +120,13 @@ class RunState:
         """Go on where `state` was taken.
 
         Raises:
-            ConfigError: if the training set is not the one of then.
+            ConfigError: if the training set is not the one of then, or the teacher came or went.
             CheckpointError: if the checkpoint is of another network, optimiser or learning rule.
         """
         self._check_data(state)
+        if bool(state["distillation"]) != (self.distillation is not None):
+            had = "with" if state["distillation"] else "without"
+            raise ConfigError(f"the checkpoint was made {had} a teacher; resume {had} --teacher")
         before = json.loads(state["config"])["optimizer"]["name"]
         if before != self.config.optimizer.name:
             raise CheckpointError(
