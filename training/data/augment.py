@@ -1,189 +1,174 @@
 """Augmentation: random scale, crop, flip, mosaic and colour, with boxes kept right.
 
-All geometry is axis-aligned: whole source pixels [s0, s1) of an axis are resized to whole canvas
-pixels [d0, d1), so that a coordinate maps exactly by
-
-    x' = d0 + (x - s0) (d1 - d0) / (s1 - s0),      mirrored:  x'' = d0 + d1 - x'.
-
-Coordinates are continuous: pixel i covers [i, i + 1).
+Import this late: albumentations takes long to load, and evaluation does without it.
 """
 
 import math
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import albumentations
 import cv2
 import numpy as np
+from albumentations.core.bbox_utils import BboxProcessor
 from numpy.typing import NDArray
 
-from spyv4.config import check_image_size
 from training.config import AugmentationConfig
-from training.data.pictures import Picture
+from training.data.pictures import Picture, Sample
 
-MOSAIC_TILES = 4
-_FILL = 114
+_FILL = (114, 114, 114)
 
-
-class Sample(NamedTuple):
-    """A picture and its boxes.
-
-    Attributes:
-        image: uint8 [height, width, 3] RGB.
-        boxes_xyxy: float32 [n, 4], continuous pixels of `image` from 0.
-        labels: int64 [n], class indices.
-    """
-
-    image: Picture
-    boxes_xyxy: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-
-class _Span(NamedTuple):
-    """Source pixels [s0, s1) of one axis are drawn on canvas pixels [d0, d1)."""
-
-    s0: int
-    s1: int
-    d0: int
-    d1: int
-
-    def map(self, x: NDArray[np.float32], mirrored: bool = False) -> NDArray[np.float32]:
-        """Canvas coordinates of the source coordinates `x`."""
-        y = self.d0 + (x - self.s0) * np.float32((self.d1 - self.d0) / (self.s1 - self.s0))
-        return self.d0 + self.d1 - y if mirrored else y
-
-
-def stretch(sample: Sample, image_size: tuple[int, int]) -> Sample:
-    """`sample` stretched to `image_size` (height, width), as in evaluation."""
-    height, width = sample.image.shape[:2]
-    scale = np.array([image_size[1] / width, image_size[0] / height] * 2, np.float32)
-    return Sample(
-        _resize(sample.image, image_size[0], image_size[1]),
-        sample.boxes_xyxy * scale,
-        sample.labels,
-    )
+Pixels = tuple[int, int, int, int]
+Rows = NDArray[np.float64]
 
 
 class Augmenter:
     """Varies pictures at random, with the randomness of the generator it is given.
 
+    Every box comes out as a row (x0, y0, x1, y1, class index, left, top, right, bottom): its
+    corners as shares of the tile it is on, and the pixels of the sample that this tile takes up.
+    `cut` finishes those of a whole batch in one call, which takes as long as for one box.
+
     Args:
         config: how.
-        image_size: (height, width) in pixels of what comes out, multiples of 32.
+        image_size: (height, width) in pixels of what comes out.
     """
 
     def __init__(self, config: AugmentationConfig, image_size: tuple[int, int]) -> None:
-        check_image_size(image_size)
         self._config = config
         self._image_size = image_size
-        self._colour = _colour_jitter(config)
+        self._zoom = _RandomZoom(image_size, config.aspect)
+        self._flip = albumentations.HorizontalFlip(p=config.flip_probability)
+        self._colour = albumentations.ColorJitter(
+            brightness=(1 - config.brightness, 1 + config.brightness),
+            contrast=(1 - config.contrast, 1 + config.contrast),
+            saturation=(1 - config.saturation, 1 + config.saturation),
+            hue=(-config.hue, config.hue),
+            p=config.colour_probability,
+        )
+        # Not in a Compose, which would check and cut the boxes of every tile by themselves, and
+        # take nearly twice as long for a mosaic; the reader of the annotations has checked them.
+        # The share of a whole box is a rounding error below 1.
+        self._boxes = BboxProcessor(
+            albumentations.BboxParams(
+                "albumentations", min_visibility=min(config.min_visible, 1 - 1e-6)
+            )
+        )
 
-    def single(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """One picture, scaled, cropped, mirrored and recoloured."""
+    def single(self, sample: Sample, rng: np.random.Generator) -> tuple[Picture, Rows]:
+        """One picture, scaled, cropped, mirrored and recoloured, and its rows."""
+        self._seed(rng)
         height, width = self._image_size
-        canvas = self._canvas()
-        boxes, labels = self._draw(canvas, (0, height, 0, width), sample, self._config.scale, rng)
-        return Sample(self._recolour(canvas, rng), boxes, labels)
+        image, rows = self._draw(sample, (0, 0, width, height), self._config.scale)
+        return self._colour(image=image)["image"], rows
 
-    def mosaic(self, samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
-        """Four pictures around a random corner (YOLOv4, section 3.3)."""
+    def mosaic(self, samples: Sequence[Sample], rng: np.random.Generator) -> tuple[Picture, Rows]:
+        """Four pictures around a random corner (YOLOv4, section 3.3), and their rows.
+
+        The Mosaic of albumentations keeps aspect ratios, zooms and mirrors no picture by itself,
+        and takes ten times as long.
+        """
+        self._seed(rng)
         height, width = self._image_size
         margin = self._config.mosaic_margin
         # No tile may be empty, however small the margin.
         y = min(max(1, round(height * rng.uniform(margin, 1 - margin))), height - 1)
         x = min(max(1, round(width * rng.uniform(margin, 1 - margin))), width - 1)
-        canvas = self._canvas()
-        tiles = ((0, y, 0, x), (0, y, x, width), (y, height, 0, x), (y, height, x, width))
-        drawn = [
-            self._draw(canvas, tile, sample, self._config.mosaic_scale, rng)
-            for tile, sample in zip(tiles, samples, strict=True)
-        ]
-        return Sample(
-            self._recolour(canvas, rng),
-            np.concatenate([boxes for boxes, _ in drawn]),
-            np.concatenate([labels for _, labels in drawn]),
-        )
+        tiles = ((0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height))
+        canvas = np.empty((height, width, 3), np.uint8)
+        drawn = []
+        for sample, tile in zip(samples, tiles, strict=True):
+            x0, y0, x1, y1 = tile
+            canvas[y0:y1, x0:x1], rows = self._draw(sample, tile, self._config.mosaic_scale)
+            drawn.append(rows)
+        return self._colour(image=canvas)["image"], np.concatenate(drawn)
 
-    def _canvas(self) -> Picture:
-        """An empty picture of the network's size."""
-        return np.full((*self._image_size, 3), _FILL, np.uint8)
+    def cut(self, rows: Rows) -> Rows:
+        """Boxes in pixels, cut at the borders of their tiles, without mere remains.
+
+        Args:
+            rows: [n, 9 or more], what is added to the rows of samples goes along.
+        """
+        height, width = self._image_size
+        kept: Rows = self._boxes.filter(rows, {"height": height, "width": width})
+        kept = kept.reshape(-1, rows.shape[1])  # it has four columns when nothing is left
+        low, high = kept[:, [5, 6, 5, 6]], kept[:, [7, 8, 7, 8]]
+        kept[:, :4] = low + kept[:, :4] * (high - low)
+        sides = kept[:, 2:4] - kept[:, :2]
+        large: Rows = kept[sides.min(1) >= self._config.min_side_px]
+        return large
+
+    def _seed(self, rng: np.random.Generator) -> None:
+        """Let `rng` decide what the transforms draw."""
+        python_rng = random.Random(int(rng.integers(2**62)))
+        for transform in (self._zoom, self._flip, self._colour):
+            transform.set_random_state(rng, python_rng)
 
     def _draw(
-        self,
-        canvas: Picture,
-        tile: tuple[int, int, int, int],
-        sample: Sample,
-        scale: tuple[float, ...],
-        rng: np.random.Generator,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw on rows tile[0]:tile[1], columns tile[2]:tile[3]; the boxes that stay visible."""
-        zoom = rng.uniform(scale[0], scale[1])
-        widen = math.exp(0.5 * rng.uniform(-1, 1) * math.log1p(self._config.aspect))
-        mirrored = rng.random() < self._config.flip_probability
-        height, width = sample.image.shape[:2]
-        rows = _random_span(height, tile[0], tile[1], self._image_size[0] * zoom / widen, rng)
-        columns = _random_span(width, tile[2], tile[3], self._image_size[1] * zoom * widen, rng)
-        piece = _resize(
-            sample.image[rows.s0 : rows.s1, columns.s0 : columns.s1],
-            rows.d1 - rows.d0,
-            columns.d1 - columns.d0,
-        )
-        canvas[rows.d0 : rows.d1, columns.d0 : columns.d1] = (
-            cv2.flip(piece, 1) if mirrored else piece
-        )
-        return self._visible(sample, rows, columns, mirrored)
-
-    def _visible(
-        self, sample: Sample, rows: _Span, columns: _Span, mirrored: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The boxes on the canvas, cut at the border of the piece, without mere remains."""
-        x = columns.map(sample.boxes_xyxy[:, 0::2], mirrored)
-        whole = np.column_stack((x.min(1), x.max(1), rows.map(sample.boxes_xyxy[:, 1::2])))
-        whole = whole[:, [0, 2, 1, 3]]
-        low = np.array([columns.d0, rows.d0] * 2, np.float32)
-        high = np.array([columns.d1, rows.d1] * 2, np.float32)
-        boxes = np.clip(whole, low, high)
-        sides, whole_sides = boxes[:, 2:] - boxes[:, :2], whole[:, 2:] - whole[:, :2]
-        keep = (sides.min(1) >= self._config.min_side_px) & (
-            sides.prod(1) >= self._config.min_visible * whole_sides.prod(1)
-        )
-        return boxes[keep], sample.labels[keep]
-
-    def _recolour(self, image: Picture, rng: np.random.Generator) -> Picture:
-        """The picture with other colours, at times."""
-        if rng.random() >= self._config.colour_probability:
-            return image
-        self._colour.set_random_state(rng, random.Random(int(rng.integers(2**62))))
-        recoloured: Picture = self._colour(image=image)["image"]
-        return recoloured
+        self, sample: Sample, tile: Pixels, scale: tuple[float, float]
+    ) -> tuple[Picture, Rows]:
+        """A picture scaled, cropped and mirrored for the pixels (x0, y0, x1, y1), and its rows."""
+        image, objects = sample
+        room = (tile[3] - tile[1], tile[2] - tile[0])
+        drawn = self._flip(**self._zoom(image=image, bboxes=objects, room=room, scale=scale))
+        rows = np.empty((len(objects), 9))
+        rows[:, :5] = drawn["bboxes"]
+        rows[:, 5:] = tile
+        return drawn["image"], rows
 
 
-def _random_span(source: int, low: int, high: int, drawn: float, rng: np.random.Generator) -> _Span:
-    """Place an axis of `source` pixels, drawn on `drawn` pixels, on canvas pixels [low, high)."""
-    room = high - low
-    if drawn >= room:
+class _RandomZoom(albumentations.DualTransform):  # type: ignore[misc]  # it has no types
+    """Draws a picture at a random size and place on a tile of `room` = (height, width) pixels.
+
+    albumentations has no zoom, drawn evenly from a range `scale`, that is relative to the stretch
+    of a picture to the canvas; and its Affine, given the matrix, takes three times as long. Whole
+    source pixels [s0, s1) of an axis are resized to whole pixels [d0, d1) of the tile, so that a
+    coordinate, in pixels, maps exactly by x' = d0 + (x - s0) (d1 - d0) / (s1 - s0).
+    """
+
+    def __init__(self, canvas: tuple[int, int], aspect: float) -> None:
+        super().__init__(p=1.0)
+        self._canvas = canvas
+        self._log_aspect = math.log1p(aspect)
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Where the rows and columns of this picture go."""
+        zoom = self.py_random.uniform(*data["scale"])
+        widen = math.exp(self.py_random.uniform(-0.5, 0.5) * self._log_aspect)
+        (height, width), room = params["shape"][:2], data["room"]
+        rows = self._span(height, room[0], self._canvas[0] * zoom / widen)
+        columns = self._span(width, room[1], self._canvas[1] * zoom * widen)
+        return {"room": room, "rows": rows, "columns": columns}
+
+    def _span(self, source: int, room: int, drawn: float) -> Pixels:
+        """(s0, s1, d0, d1) of `source` pixels that cover `drawn` pixels, of which `room` show."""
         seen = min(source, max(1, round(source * room / drawn)))
-        start = int(rng.integers(source - seen + 1))
-        return _Span(start, start + seen, low, high)
-    size = max(1, round(drawn))
-    start = low + int(rng.integers(room - size + 1))
-    return _Span(0, source, start, start + size)
+        size = min(room, max(1, round(drawn)))
+        s0 = self.py_random.randrange(source - seen + 1)
+        d0 = self.py_random.randrange(room - size + 1)
+        return s0, s0 + seen, d0, d0 + size
 
+    def apply(
+        self, img: Picture, room: tuple[int, int], rows: Pixels, columns: Pixels, **_: Any
+    ) -> Picture:
+        """The tile, resized as in evaluation, grey where the picture does not reach."""
+        (top, bottom, y0, y1), (left, right, x0, x1) = rows, columns
+        seen = img[top:bottom, left:right]
+        piece = cv2.resize(seen, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        border = (y0, room[0] - y1, x0, room[1] - x1)
+        if any(border):
+            piece = cv2.copyMakeBorder(piece, *border, cv2.BORDER_CONSTANT, value=_FILL)
+        return np.asarray(piece, np.uint8)
 
-def _resize(image: Picture, height: int, width: int) -> Picture:
-    """`image` stretched to (height, width) as evaluation stretches it."""
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
-
-
-def _colour_jitter(config: AugmentationConfig) -> Any:
-    """The colour transform of albumentations."""
-    import albumentations
-
-    return albumentations.ColorJitter(
-        brightness=(1 - config.brightness, 1 + config.brightness),
-        contrast=(1 - config.contrast, 1 + config.contrast),
-        saturation=(1 - config.saturation, 1 + config.saturation),
-        hue=(-config.hue, config.hue),
-        p=1.0,
-    )
+    def apply_to_bboxes(
+        self, bboxes: Rows, room: tuple[int, int], rows: Pixels, columns: Pixels, **params: Any
+    ) -> Rows:
+        """The boxes as shares of the tile, beyond its borders too."""
+        mapped = bboxes.astype(np.float64)
+        for axis, (s0, s1, d0, d1) in enumerate((rows, columns)):
+            x = mapped[:, 1 - axis : 4 : 2] * params["shape"][axis]
+            mapped[:, 1 - axis : 4 : 2] = (d0 + (x - s0) * ((d1 - d0) / (s1 - s0))) / room[axis]
+        return mapped

@@ -15,14 +15,23 @@ from torch.utils.data import Dataset
 from spyv4.config import check_image_size
 from spyv4.validation import require
 from training.config import AugmentationConfig
-from training.data.augment import MOSAIC_TILES, Augmenter, Sample, stretch
-from training.data.pictures import PictureCache
+from training.data.pictures import Picture, PictureCache, Sample
 from training.data.voc import AnnotatedImage, from_voc_pixels
 from training.data.workers import in_workers
 from training.errors import DatasetError
 
 _ORDER, _SAMPLE = 0, 1
 _ROUNDING = 1e-9
+# The plain stretch of evaluation.
+_PLAIN = AugmentationConfig(
+    flip_probability=0,
+    scale=(1.0, 1.0),
+    aspect=0,
+    mosaic_probability=0,
+    colour_probability=0,
+    min_visible=0,
+    min_side_px=_ROUNDING,
+)
 
 
 class Batch(NamedTuple):
@@ -108,14 +117,14 @@ class TrainingLoader:
         self._seed = seed
         self._augmentation = augmentation
         self._workers = workers
-        self._annotations = [_training_boxes(image, tuple(class_names)) for image in images]
+        self._annotations = [_training_objects(image, tuple(class_names)) for image in images]
         self._cache = PictureCache(
             [image.image_path for image in images],
             [image.size for image in images],
             cache_side,
             int(cache_gib * 2**30),
         )
-        labels = [labels for _, labels in self._annotations]
+        labels = [objects[:, 4].astype(np.int64) for objects in self._annotations]
         self._repeats = (
             repeat_factors(labels, len(class_names), repeat_threshold) if labels else np.zeros(0)
         )
@@ -184,7 +193,7 @@ class TrainingLoader:
             batch_size=self._batch_size,
             seed=self._seed,
             epoch=epoch,
-            augmentation=self._augmentation,
+            augmentation=self._augmentation or _PLAIN,
         )
         for batch in in_workers(steps, range(first_step, self.steps_per_epoch), self._workers):
             if isinstance(batch, DatasetError):
@@ -198,81 +207,64 @@ class _EpochSteps(Dataset[Batch | DatasetError]):
     def __init__(
         self,
         cache: PictureCache,
-        annotations: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]],
+        annotations: Sequence[NDArray[np.float32]],
         order: NDArray[np.int64],
         *,
         image_size: tuple[int, int],
         batch_size: int,
         seed: int,
         epoch: int,
-        augmentation: AugmentationConfig | None,
+        augmentation: AugmentationConfig,
     ) -> None:
+        from training.data.augment import Augmenter
+
         self._cache = cache
         self._annotations = annotations
         self._order = order
         self._image_size = image_size
         self._batch_size = batch_size
         self._key = (seed, epoch, _SAMPLE)
-        self._augmenter = Augmenter(augmentation, image_size) if augmentation else None
-        self._mosaic_share = augmentation.mosaic_share(epoch) if augmentation else 0.0
+        self._augmenter = Augmenter(augmentation, image_size)
+        self._mosaic_share = augmentation.mosaic_share(epoch)
 
     def __getitem__(self, step: int) -> Batch | DatasetError:
         """The batch of `step`; an error is a value here, since workers garble exceptions."""
         images = np.empty((self._batch_size, *self._image_size, 3), np.uint8)
-        targets = []
+        drawn = []
         try:
             for index in range(self._batch_size):
-                sample = self._sample(step * self._batch_size + index)
-                images[index] = sample.image
-                targets.append(_target_rows(index, sample))
+                images[index], rows = self._sample(step * self._batch_size + index)
+                drawn.append(rows)
         except DatasetError as error:
             return error
-        return Batch(
-            torch.from_numpy(images).permute(0, 3, 1, 2),
-            torch.from_numpy(np.concatenate(targets)),
+        samples = np.repeat(np.arange(self._batch_size), [len(rows) for rows in drawn])
+        rows = self._augmenter.cut(np.column_stack((np.concatenate(drawn), samples)))
+        low, high = rows[:, :2], rows[:, 2:4]
+        targets = np.hstack(
+            (rows[:, 9:], rows[:, 4:5], (low + high) / 2, high - low), dtype=np.float32
         )
+        return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(targets))
 
-    def _sample(self, position: int) -> Sample:
-        """The sample at `position` of the epoch."""
-        sample = self._load(self._order[position])
-        if self._augmenter is None:
-            return stretch(sample, self._image_size)
+    def _sample(self, position: int) -> tuple[Picture, NDArray[np.float64]]:
+        """The sample at `position` of the epoch, its boxes not cut yet."""
         rng = np.random.default_rng((*self._key, position))
         if rng.random() >= self._mosaic_share:
-            return self._augmenter.single(sample, rng)
-        others = rng.integers(len(self._order), size=MOSAIC_TILES - 1)
-        return self._augmenter.mosaic(
-            [sample, *(self._load(self._order[other]) for other in others)], rng
-        )
+            return self._augmenter.single(self._load(position), rng)
+        others = rng.integers(len(self._order), size=3)
+        return self._augmenter.mosaic([self._load(i) for i in (position, *others)], rng)
 
-    def _load(self, index: int) -> Sample:
-        """Picture `index` with its boxes in pixels of the picture as it is kept."""
-        image = self._cache[index]
-        boxes, labels = self._annotations[index]
-        height, width = image.shape[:2]
-        return Sample(image, boxes * np.array([width, height] * 2, np.float32), labels)
+    def _load(self, position: int) -> Sample:
+        """The picture at `position` of the epoch as it is kept."""
+        index = self._order[position]
+        return self._cache[index], self._annotations[index]
 
 
-def _training_boxes(
-    image: AnnotatedImage, class_names: tuple[str, ...]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Corners as shares of the picture's sides, and class indices, of the objects to learn."""
+def _training_objects(image: AnnotatedImage, class_names: tuple[str, ...]) -> NDArray[np.float32]:
+    """The objects to learn, as in `Sample`."""
     objects = [item for item in image.objects if not item.difficult]
-    boxes = from_voc_pixels(
-        np.array([item.box_xyxy for item in objects], np.float64).reshape(-1, 4)
-    )
     height, width = image.size
-    boxes = np.clip(boxes / [width, height, width, height], 0, 1)
-    labels = np.array([class_names.index(item.class_name) for item in objects], np.int64)
-    return boxes.astype(np.float32), labels
-
-
-def _target_rows(index: int, sample: Sample) -> NDArray[np.float32]:
-    """Rows of `Batch.targets` for the picture at `index` of the batch."""
-    rows = np.empty((len(sample.labels), 6), np.float32)
-    low, high = sample.boxes_xyxy[:, :2], sample.boxes_xyxy[:, 2:]
-    rows[:, 0] = index
-    rows[:, 1] = sample.labels
-    rows[:, 2:4] = (low + high) / 2
-    rows[:, 4:6] = high - low
+    rows = np.empty((len(objects), 5), np.float32)
+    boxes = np.array([item.box_xyxy for item in objects], np.float64).reshape(-1, 4)
+    rows[:, :4] = np.clip(from_voc_pixels(boxes) / [width, height, width, height], 0, 1)
+    rows[:, 4] = [class_names.index(item.class_name) for item in objects]
     return rows

@@ -1,9 +1,12 @@
 import multiprocessing
 import random
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from tests.helpers.voc_tree import CLASS_NAMES, Scene, Thing, write_voc_tree
 from training.config import AugmentationConfig
 from training.data import AnnotatedImage, Batch, TrainingLoader, read_split
 from training.data.loader import repeat_factors
+from training.data.pictures import decode_rgb
 from training.errors import DatasetError, DataWorkerError
 
 SIZE = (64, 96)
@@ -64,12 +68,16 @@ def test_batches_have_the_stated_form(images: list[AnnotatedImage]) -> None:
         assert (cy + height / 2 <= SIZE[0] + 1e-3).all()
 
 
-def test_plain_targets_are_the_annotations_stretched(images: list[AnnotatedImage]) -> None:
+def test_plain_batches_are_pictures_and_annotations_stretched(images: list[AnnotatedImage]) -> None:
     loader = make(images, augmentation=None, batch_size=13)
     (batch,) = loader.batches(0)
     order = loader.order(0)
     assert sorted(order) == list(range(13))
-    for row, index in zip(batch.targets.numpy(), order, strict=True):
+    assert batch.targets[:, 0].tolist() == list(range(13))
+    pictures = batch.images.permute(0, 2, 3, 1).numpy()
+    for picture, row, index in zip(pictures, batch.targets.numpy(), order, strict=True):
+        whole = decode_rgb(images[index].image_path)
+        assert np.array_equal(picture, cv2.resize(whole, SIZE[::-1]))
         height, width = images[index].size
         xmin, ymin, xmax, ymax = images[index].objects[0].box_xyxy
         scale = np.array([SIZE[1] / width, SIZE[0] / height] * 2)
@@ -115,21 +123,29 @@ def test_workers_change_nothing(images: list[AnnotatedImage]) -> None:
 def test_global_generators_neither_matter_nor_change(images: list[AnnotatedImage]) -> None:
     torch.manual_seed(1)
     random.seed(1)
-    before = torch.get_rng_state(), random.getstate()
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     first = list(make(images).batches(0))
     assert torch.equal(before[0], torch.get_rng_state())
     assert random.getstate() == before[1]
+    assert np.random.get_state()[1].tolist() == before[2]  # noqa: NPY002
     torch.manual_seed(2)
     random.seed(2)
     assert_same(first, make(images).batches(0))
 
 
-def test_epochs_and_seeds_differ(images: list[AnnotatedImage]) -> None:
+def test_albumentations_is_loaded_for_batches_alone() -> None:
+    """It takes long, and asks its authors' server unless it is told not to."""
+    code = "import sys, training.data; sys.exit('albumentations' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_positions_epochs_and_seeds_differ(images: list[AnnotatedImage]) -> None:
+    """In how they vary pictures, besides the order: all pictures are the same here."""
     first, later, reseeded = (
-        next(make(images, seed=seed).batches(epoch)) for seed, epoch in ((0, 0), (0, 1), (1, 0))
+        next(make(images[:1] * 8, seed=seed).batches(epoch)).images
+        for seed, epoch in ((0, 0), (0, 1), (1, 0))
     )
-    assert not torch.equal(first.images, later.images)
-    assert not torch.equal(first.images, reseeded.images)
+    assert len(torch.cat([first, later, reseeded]).flatten(1).unique(dim=0)) == 12
 
 
 def test_mosaics_stop_after_their_epochs(images: list[AnnotatedImage]) -> None:
