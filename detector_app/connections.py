@@ -37,13 +37,8 @@ class GuardedHttp(Guarded, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.guard.enter(self)
         if not transport.is_closing():
             self.guard.expect(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.guard.leave(self)
-        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
@@ -69,11 +64,6 @@ class GuardedHttp(Guarded, HttpToolsProtocol):
         self.guard.leave(self)
         super().handle_websocket_upgrade()
 
-    def shutdown(self) -> None:
-        super().shutdown()
-        if self.stalled:
-            self.transport.abort()
-
 
 class GuardedWebSocket(Guarded, WebSocketsSansIOProtocol):
     """A connection to the WebSocket.
@@ -90,12 +80,7 @@ class GuardedWebSocket(Guarded, WebSocketsSansIOProtocol):
         self._progress: Progress | None = None
         self._leases: deque[Lease | None] = deque()  # of the messages that wait for the app
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.guard.enter(self)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self.guard.leave(self)
         super().connection_lost(exc)
         if self._asking is not None:
             self._asking.cancel()
@@ -162,11 +147,6 @@ class GuardedWebSocket(Guarded, WebSocketsSansIOProtocol):
         else:  # the answer is not read because we do not read
             self.pending_ping_payload = None
             self.schedule_ping()
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        if self.stalled:
-            self.transport.abort()
 
     def is_late(self, now: float) -> bool:
         late_sender = self._progress is not None and self._progress.remaining_s < 0

@@ -5,12 +5,9 @@ A shot starts and ends with the whole photograph; in between the view glides clo
 """
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-import skimage.data
 from numpy.typing import NDArray
 
 FRAME_SIZE = (480, 640)
@@ -19,57 +16,9 @@ SHOT_FRAMES = 200
 CLOSEST = 0.62
 """Side of the closest view relative to the whole canvas."""
 
+PHOTOGRAPHS = ("astronaut", "chelsea", "stereo_motorcycle")
+
 Image = NDArray[np.uint8]
-
-
-class Box(NamedTuple):
-    """Left, top, right and bottom in pixels."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def area(self) -> float:
-        """Width times height, 0 for an empty box."""
-        return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """One of the photographs: its object's class, and box in the photograph's pixels."""
-
-    name: str
-    class_name: str
-    box: Box
-
-
-PHOTOGRAPHS = (
-    Photograph("astronaut", "person", Box(15, 14, 370, 512)),
-    Photograph("chelsea", "cat", Box(28, 0, 402, 300)),
-    Photograph("stereo_motorcycle", "motorbike", Box(98, 75, 686, 452)),
-)
-
-
-@dataclass(frozen=True)
-class DemoView:
-    """What a frame of the demo shows.
-
-    Attributes:
-        photograph: which of `PHOTOGRAPHS`.
-        box: the visible part of its object in pixels of the frame.
-        visible: share of the object's area that the view shows, 0..1.
-    """
-
-    photograph: Photograph
-    box: Box
-    visible: float
-
-    @property
-    def whole(self) -> bool:
-        """Whether all of the object is in view."""
-        return self.visible > 0.999
 
 
 class DemoSource:
@@ -79,12 +28,12 @@ class DemoSource:
     frame_rate: float | None = FRAME_RATE
 
     def __init__(self) -> None:
-        self._canvases: list[tuple[Image, float, float]] = []
+        self._canvases: list[Image] = []
         self._next = 0
 
     def open(self) -> None:
         """Load the photographs and start with frame 0."""
-        self._canvases = self._canvases or [_canvas(photo.name) for photo in PHOTOGRAPHS]
+        self._canvases = self._canvases or [canvas_of(name) for name in PHOTOGRAPHS]
         self._next = 0
 
     def read(self) -> Image:
@@ -97,42 +46,20 @@ class DemoSource:
 
     def frame(self, index: int) -> Image:
         """Frame `index`, the same every time it is asked for."""
-        canvas, _, _ = self._canvas(index)
-        transform = _transform(canvas.shape[:2], index)
+        if not self._canvases:
+            self.open()
+        canvas = self._canvases[index // SHOT_FRAMES % len(PHOTOGRAPHS)]
+        transform = transform_of(canvas.shape[:2], index)
         size = (FRAME_SIZE[1], FRAME_SIZE[0])
         return cv2.warpAffine(  # type: ignore[return-value]
             canvas, transform, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
 
-    def view(self, index: int) -> DemoView:
-        """What frame `index` shows, and where."""
-        canvas, left, top = self._canvas(index)
-        photograph = PHOTOGRAPHS[index // SHOT_FRAMES % len(PHOTOGRAPHS)]
-        (scale, _, shift_x), (_, _, shift_y) = _transform(canvas.shape[:2], index)
-        x1, y1, x2, y2 = photograph.box
-        placed = Box(
-            scale * (x1 + left) + shift_x,
-            scale * (y1 + top) + shift_y,
-            scale * (x2 + left) + shift_x,
-            scale * (y2 + top) + shift_y,
-        )
-        height, width = FRAME_SIZE
-        seen = Box(
-            max(placed.left, 0.0),
-            max(placed.top, 0.0),
-            min(placed.right, float(width)),
-            min(placed.bottom, float(height)),
-        )
-        return DemoView(photograph, seen, seen.area / placed.area)
 
-    def _canvas(self, index: int) -> tuple[Image, float, float]:
-        if not self._canvases:
-            self.open()
-        return self._canvases[index // SHOT_FRAMES % len(PHOTOGRAPHS)]
+def canvas_of(name: str) -> Image:
+    """A photograph amid a blurred copy of itself that fills the frame's shape."""
+    import skimage.data  # here: `spyv4-detect` does without it
 
-
-def _canvas(name: str) -> tuple[Image, float, float]:
-    """A photograph amid a blurred copy of itself that fills the frame's shape, and its corner."""
     loaded = getattr(skimage.data, name)()
     rgb = loaded[0] if isinstance(loaded, tuple) else loaded
     photo = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
@@ -143,10 +70,10 @@ def _canvas(name: str) -> tuple[Image, float, float]:
     canvas = (cv2.GaussianBlur(backdrop, (0, 0), 24) * 0.6).astype(np.uint8)
     left, top = (full_width - width) // 2, (full_height - height) // 2
     canvas[top : top + height, left : left + width] = photo
-    return canvas, float(left), float(top)
+    return canvas
 
 
-def _transform(canvas_size: tuple[int, ...], index: int) -> NDArray[np.float64]:
+def transform_of(canvas_size: tuple[int, ...], index: int) -> NDArray[np.float64]:
     """Affine map [2, 3] from the canvas to frame `index`."""
     height, width = canvas_size
     shot, step = divmod(index, SHOT_FRAMES)

@@ -2,13 +2,14 @@
 
 import contextlib
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from detector_app.intake import Intake
-from detector_app.limits import Places
+from detector_app.limits import Deadlines, Places
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import (
     DetectResponse,
@@ -17,6 +18,7 @@ from detector_app.schemas import (
     error_responses,
     rates_of,
     read_result,
+    timings_of,
 )
 from detector_app.settings import Settings
 from detector_app.uploads import discard_body, read_upload, while_connected
@@ -26,97 +28,97 @@ from spyv4.errors import SPYv4Error
 
 def detect_body(max_reads: int) -> dict[str, Any]:
     """How the API's description shows the body."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "image/*": {"schema": {"type": "string", "format": "binary"}},
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["image"],
-                        "properties": {
-                            "image": {"type": "string", "format": "binary"},
-                            "reads": {"type": "integer", "minimum": 1, "maximum": max_reads},
-                            "score_threshold": {"type": "number", "minimum": 0, "maximum": 1},
-                            "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
-                            "per_read": {"type": "boolean"},
-                        },
-                    }
-                },
-            },
-        }
+    picture = {"type": "string", "format": "binary"}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    fields = {
+        "image": picture,
+        "reads": {"type": "integer", "minimum": 1, "maximum": max_reads},
+        "score_threshold": share,
+        "iou_threshold": share,
+        "per_read": {"type": "boolean"},
     }
+    form = {"type": "object", "required": ["image"], "properties": fields}
+    content = {"image/*": {"schema": picture}, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def add_detect(app: FastAPI) -> None:
-    """Add the route to `app`, in whose state it finds what it needs."""
-    settings: Settings = app.state.settings
+def add_detect(
+    app: FastAPI, settings: Settings, pipeline: Pipeline, intake: Intake, deadlines: Deadlines
+) -> None:
+    """Add the route to `app`."""
+    most, places = settings.max_reads, settings.max_uploads
     uploads = Places(
-        settings.max_uploads,
-        f"{settings.max_uploads} pictures are on their way already; send it again in a second",
+        places, f"{places} pictures are on their way already; send it again in a second"
     )
+
+    class Asked(BaseModel):
+        reads: int | None = Field(None, description=f"looks at the picture, 1..{most}")
+        score_threshold: float | None = Field(
+            None, description="least score, 0..1; that of the weights otherwise"
+        )
+        iou_threshold: float | None = Field(None, description="overlap that merges boxes, 0..1")
+        per_read: bool | None = Field(None, description="also the boxes after every read")
 
     @app.post(
         "/detect",
         response_model=DetectResponse,
         responses=error_responses(400, 403, 408, 409, 413, 415, 421, 422, 503),
-        openapi_extra=detect_body(settings.max_reads),
+        openapi_extra=detect_body(most),
     )
-    async def detect(
-        request: Request,
-        reads: int | None = Query(
-            None, description=f"looks at the picture, 1..{settings.max_reads}"
-        ),
-        score_threshold: float | None = Query(
-            None, description="least score, 0..1; that of the weights otherwise"
-        ),
-        iou_threshold: float | None = Query(None, description="overlap that merges boxes, 0..1"),
-        per_read: bool | None = Query(None, description="also the boxes after every read"),
-    ) -> JSONResponse:
+    async def detect(request: Request, query: Annotated[Asked, Query()]) -> JSONResponse:
         """Find things in the picture that is the body, or the one file of a multipart form.
 
         The parameters may also be fields of the form.
         """
-        started = time.perf_counter()
-        pipeline: Pipeline = app.state.pipeline
-        intake: Intake = app.state.intake
-        query = {
-            "reads": reads,
-            "score_threshold": score_threshold,
-            "iou_threshold": iou_threshold,
-            "per_read": per_read,
-        }
-        defaults = settings.sent_options(pipeline.detector.config)
-        with contextlib.ExitStack() as place:
-            try:  # before the body is read
-                pipeline.require_room()
-                check_parameters(query, defaults, settings.max_reads)
-                place.enter_context(uploads.take())
-            except SPYv4Error:
-                await discard_body(request)
-                raise
-            data, fields = await read_upload(request, settings.max_body_bytes, app.state.deadlines)
-            parameters = check_parameters(query | fields, defaults, settings.max_reads)
-            picture = await while_connected(request, intake.decode(data))
-            del data
+        asked = query.model_dump()
+        body = await _detect(request, asked, settings, pipeline, intake, uploads, deadlines)
+        return JSONResponse(body)
+
+
+async def _detect(
+    request: Request,
+    asked: dict[str, Any],
+    settings: Settings,
+    pipeline: Pipeline,
+    intake: Intake,
+    uploads: Places,
+    deadlines: Deadlines,
+) -> dict[str, Any]:
+    """What is answered to a request whose query asks for `asked`."""
+    started = submitted = time.perf_counter()
+    defaults = settings.sent_options(pipeline.detector.config)
+    with contextlib.ExitStack() as place:
+        try:  # before the body is read
+            pipeline.require_room()
+            check_parameters(asked, defaults, settings.max_reads)
+            place.enter_context(uploads.take())
+        except SPYv4Error:
+            await discard_body(request)
+            raise
+        data, fields = await read_upload(request, settings.max_body_bytes, deadlines)
+        parameters = check_parameters(asked | fields, defaults, settings.max_reads)
+
+        def release() -> None:
+            """The picture is decoded and waits for the detector; the next may come."""
+            nonlocal submitted
+            submitted = time.perf_counter()
+            place.close()
+
         partials: list[Detections] = []
         on_read = partials.append if parameters.per_read else None
-        submitted = time.perf_counter()
-        result = await while_connected(
-            request, intake.look(picture, parameters.options(defaults), on_read)
-        )
-        finished = time.perf_counter()
-        timings = {stage: round(ms, 2) for stage, ms in result.timings_ms.items()}
-        timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)
-        timings["total"] = round(1000 * (finished - started), 2)
-        body = {
-            "width": result.image_size[1],
-            "height": result.image_size[0],
-            "reads": result.reads,
-            "detections": boxes_of(result),
-            "firing_rates": rates_of(result),
-            "timings_ms": timings,
-            "per_read": [read_result(partial) for partial in partials] or None,
-        }
-        return JSONResponse(body)
+        look = intake.look(data, parameters.options(defaults), on_read, release=release)
+        del data
+        result = await while_connected(request, look)
+    finished = time.perf_counter()
+    timings = timings_of(result)
+    timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)
+    timings["total"] = round(1000 * (finished - started), 2)
+    return {
+        "width": result.image_size[1],
+        "height": result.image_size[0],
+        "reads": result.reads,
+        "detections": boxes_of(result),
+        "firing_rates": rates_of(result),
+        "timings_ms": timings,
+        "per_read": [read_result(partial) for partial in partials] or None,
+    }

@@ -1,4 +1,4 @@
-"""Entry points of the console scripts, which need the packages of the `app` extra."""
+"""Entry points of the console scripts that need the packages of the `app` extra."""
 
 import importlib
 import sys
@@ -7,26 +7,21 @@ from spyv4.errors import RuntimeUnavailableError
 from spyv4.extras import require_extra
 
 
-def detect_command() -> int:
-    """`spyv4-detect`."""
-    return _run("spyv4-detect", "detect_command")
-
-
 def webcam_command() -> int:
     """`spyv4-webcam`."""
-    return _run("spyv4-webcam", "webcam_command")
+    return _run("webcam")
 
 
 def serve_command() -> int:
     """`spyv4-serve`."""
-    return _run("spyv4-serve", "serve_command")
+    return _run("serve")
 
 
-def _run(command: str, name: str) -> int:
+def _run(name: str) -> int:
     try:
-        require_extra("app", "the detector's commands")
+        require_extra("app", "the live view and the server")
     except RuntimeUnavailableError as error:
-        sys.stderr.write(f"{command}: error: {error}\n")
+        sys.stderr.write(f"spyv4-{name}: error: {error}\n")
         return 2
-    code: int = getattr(importlib.import_module("detector_app.cli"), name)()
+    code: int = getattr(importlib.import_module("detector_app.cli"), f"{name}_command")()
     return code

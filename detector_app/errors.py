@@ -41,9 +41,5 @@ class PayloadTooLargeError(SPYv4Error):
     """A request or a picture is larger than the server takes."""
 
 
-class NotAnImageError(SPYv4Error):
-    """What was sent is not a picture that can be read."""
-
-
 class BadRequestError(SPYv4Error):
     """A request lacks its picture or is malformed."""

@@ -25,11 +25,6 @@ class Update:
     reads: int
     latency_ms: float
 
-    @property
-    def final(self) -> bool:
-        """Whether this is the frame's last read."""
-        return self.detections.reads >= self.reads
-
 
 class Mailbox:
     """What a viewer has yet to see: the reads of the newest frame, never of two."""

@@ -84,16 +84,27 @@ class Guard:
 
 
 class Guarded(asyncio.Protocol):
-    """A connection that a guard knows."""
+    """A connection that a guard knows; goes before one of uvicorn's protocols."""
 
     guard: ClassVar[Guard]
     transport: asyncio.Transport
     _stalled_at: float | None = None
 
-    @property
-    def stalled(self) -> bool:
-        """Whether the client takes nothing of what it is sent."""
-        return self._stalled_at is not None
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        super().connection_made(transport)
+        self.guard.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self.guard.leave(self)
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Called by uvicorn."""
+        super().shutdown()  # type: ignore[misc]
+        if self._stalled_at is not None:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """Called by asyncio where more waits to be sent than fits."""

@@ -1,5 +1,6 @@
 """What `/api/health` and the live page say of the pipeline."""
 
+from dataclasses import asdict
 from typing import Any
 
 from detector_app.pipeline import Pipeline
@@ -8,18 +9,12 @@ from detector_app.pipeline import Pipeline
 def statistics(pipeline: Pipeline) -> dict[str, Any]:
     """Counters, rates and latencies, ready for JSON."""
     capture, source, error = pipeline.capture, pipeline.source, pipeline.error
-    counts = capture.counts
     return {
         "state": pipeline.state.value,
         "source": source.name if source is not None else None,
         "error": str(error) if error is not None else None,
         "viewers": pipeline.viewers,
-        "frames": {
-            "captured": counts.captured,
-            "consumed": counts.consumed,
-            "dropped": counts.dropped,
-            "pending": counts.pending,
-        },
+        "frames": asdict(capture.counts),
         "per_second": {
             "capture": round(capture.capture_rate.per_s, 2),
             "inference": round(pipeline.frame_rate.per_s, 2),

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from detector_app.limits import Budget, Lease
 from detector_app.pipeline import Pipeline
-from detector_app.uploads import count_pixels, decode
+from detector_app.uploads import count_pixels
 from spyv4 import Detections, ReadOptions
+from spyv4.preprocess import read_image
 
 PIXELS_IN_FLIGHT = 50_000_000
 """How many pixels may be decoded at a time, whether they wait or are looked at.
@@ -21,23 +22,6 @@ One picture of 50 megapixels takes 150 MB, and up to three times as much while i
 
 DECODERS = 2
 """How many threads decode: the C library keeps hundreds of megabytes for each that ever did."""
-
-
-class Decoded:
-    """A picture and its part of the pixels in flight.
-
-    Args:
-        image_bgr: uint8 [H, W, 3].
-        lease: released once the picture is looked at.
-    """
-
-    def __init__(self, image_bgr: NDArray[np.uint8], lease: Lease) -> None:
-        self._images = [image_bgr]
-        self.lease = lease
-
-    def take(self) -> NDArray[np.uint8]:
-        """The picture, once: what keeps this does not keep it any more."""
-        return self._images.pop()
 
 
 class Intake:
@@ -57,42 +41,39 @@ class Intake:
         """End the threads that decode."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
-    async def decode(self, data: bytes) -> Decoded:
-        """Decode a picture as soon as there is room; it must then be looked at, to make room.
-
-        Raises:
-            NotAnImageError: not a picture, or a damaged one.
-            PayloadTooLargeError: more than `max_pixels` pixels.
-        """
-        count = await asyncio.to_thread(count_pixels, data, self._max_pixels)
-        lease = await self._pixels.lease(count)
-        work = asyncio.get_running_loop().run_in_executor(self._decoders, decode, data)
-        try:
-            return Decoded(await asyncio.shield(work), lease)
-        except BaseException:
-            # Where the client left, the thread goes on for a while, and uses the memory.
-            work.add_done_callback(lambda done: _give_up(done, lease))
-            del work  # a traceback would keep it, and the picture
-            raise
-
     async def look(
         self,
-        picture: Decoded,
+        data: bytes,
         options: ReadOptions,
         on_read: Callable[[Detections], None] | None = None,
         *,
+        release: Callable[[], None],
         rasters: bool = False,
     ) -> Detections:
-        """Have the detector look at a picture; cancelling this ends the look.
+        """Decode a picture once there is room, and have the detector look at it.
+
+        Cancelling this ends the look.
+
+        Args:
+            data: the picture as it was sent; the caller should let go of it.
+            options: how to look at it.
+            on_read: called in the inference thread after every read; must be quick.
+            release: called once it is decoded and `data` let go of.
+            rasters: also sample the spikes of every layer.
 
         Raises:
+            ImageError: not a picture, or a damaged one.
+            PayloadTooLargeError: more than `max_pixels` pixels.
             PipelineBusyError: too many wait.
             PipelineStateError: the pipeline does not run.
             PipelineFailedError: the inference thread broke down.
         """
-        loop, lease = asyncio.get_running_loop(), picture.lease
         # A traceback would keep what is in a variable here for long after its room was given away.
-        image = picture.take()
+        count = await asyncio.to_thread(count_pixels, data, self._max_pixels)
+        lease = await self._pixels.lease(count)
+        image = await self._decode(data, lease)
+        del data
+        release()
         try:
             answer = self._pipeline.submit(image, options, on_read, rasters=rasters)
         except BaseException:
@@ -101,12 +82,26 @@ class Intake:
         finally:
             del image
 
+        loop = asyncio.get_running_loop()
+
         def make_room(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(lease.release)
 
         answer.add_done_callback(make_room)
         return await asyncio.wrap_future(answer)
+
+    async def _decode(self, data: bytes, lease: Lease) -> NDArray[np.uint8]:
+        """Decode a picture in a thread; the lease ends where it fails or is cancelled."""
+        work = asyncio.get_running_loop().run_in_executor(self._decoders, read_image, data)
+        try:
+            return await asyncio.shield(work)
+        except BaseException:
+            # Where the client left, the thread goes on for a while, and uses the memory.
+            work.add_done_callback(lambda done: _give_up(done, lease))
+            raise
+        finally:
+            del work  # a traceback would keep it, and the picture
 
 
 def _give_up(work: "asyncio.Future[NDArray[np.uint8]]", lease: Lease) -> None:

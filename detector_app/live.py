@@ -47,7 +47,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from detector_app.exchange import Mailbox
 from detector_app.health import statistics
 from detector_app.intake import Intake
-from detector_app.messages import live_message, read_message
+from detector_app.messages import read_message
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import check_parameters, settings_of
 from spyv4 import Detections
@@ -159,7 +159,9 @@ class LiveConnection:
                 self._unshown.add(self._frame)
                 jpeg = await asyncio.to_thread(getattr, update.frame, "jpeg")
                 await self._websocket.send_bytes(struct.pack(">I", self._frame) + jpeg)
-            await self._send(live_message(update))
+            detections, latency_ms = update.detections, update.latency_ms
+            message = read_message(detections, self._frame, update.reads, latency_ms, own=False)
+            await self._send(message)
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
@@ -241,10 +243,9 @@ class LiveConnection:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody to tell
                 self._loop.call_soon_threadsafe(self._deliver_own, message)
 
-        picture = await self._intake.decode(data)
+        look = self._intake.look(data, options, deliver, release=release, rasters=True)
         del data
-        release()
-        await self._intake.look(picture, options, deliver, rasters=True)
+        await look
 
     def _deliver_own(self, message: dict[str, Any]) -> None:
         self._own_busy = message["read"] < message["reads"]

@@ -5,16 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from detector_app.exchange import Update
-from detector_app.schemas import boxes_of
+from detector_app.schemas import boxes_of, rates_of, timings_of
 from spyv4 import Detections
-
-
-def live_message(update: Update) -> dict[str, Any]:
-    """The `read` message of a live frame."""
-    return read_message(
-        update.detections, update.frame.id, update.reads, update.latency_ms, own=False
-    )
 
 
 def read_message(
@@ -30,11 +22,11 @@ def read_message(
         "width": detections.image_size[1],
         "height": detections.image_size[0],
         "detections": boxes_of(detections),
-        "firing_rates": [round(float(rate), 5) for rate in detections.firing_rates.values()],
+        "firing_rates": list(rates_of(detections).values()),
         "rasters": {
             layer: [len(spikes), base64.b64encode(np.packbits(spikes).tobytes()).decode()]
             for layer, spikes in detections.rasters.items()
         },
         "latency_ms": round(latency_ms, 2),
-        "timings_ms": {stage: round(ms, 2) for stage, ms in detections.timings_ms.items()},
+        "timings_ms": timings_of(detections),
     }

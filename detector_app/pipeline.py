@@ -41,7 +41,7 @@ class Pipeline:
 
     Args:
         detector: from now on used by the inference thread alone.
-        source: what viewers watch, or None.
+        source: what viewers watch, or None; `select` another.
         options: how live frames are looked at; replace it at any time.
         queue_size: how many pictures may wait.
     """
@@ -59,31 +59,21 @@ class Pipeline:
         self.jobs = JobQueue(queue_size)
         self.frame_rate, self.live_latency = RateMeter(), LatencyWindow()
         self.latest: Update | None = None
-        self._source = source
+        self.source = source
         self._wake = threading.Condition()
         self._viewers: set[Mailbox] = set()
         self._started = self._stopping = self._failed = self._reading = False
-        self._capture = Capture(self._notify)
+        self.capture = Capture(self._notify)
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-
-    @property
-    def capture(self) -> Capture:
-        """The capture thread, for its counters."""
-        return self._capture
-
-    @property
-    def source(self) -> Source | None:
-        """What viewers watch."""
-        return self._source
 
     @property
     def state(self) -> State:
         """What the pipeline is doing."""
         if not self._started or self._stopping:
             return State.STOPPED
-        if self._failed or self._capture.error is not None:
+        if self._failed or self.capture.error is not None:
             return State.ERROR
-        watched = self._viewers and self._source is not None and not self._capture.ended
+        watched = self._viewers and self.source is not None and not self.capture.ended
         return State.RUNNING if watched else State.IDLE
 
     @property
@@ -91,12 +81,12 @@ class Pipeline:
         """Why the state is ERROR, or None."""
         if self._failed:
             return PipelineFailedError(FAILED)
-        return self._capture.error
+        return self.capture.error
 
     @property
     def finished(self) -> bool:
         """Whether the source came to its end and its last frame was read."""
-        return self._capture.ended and not self._capture.pending and not self._reading
+        return self.capture.ended and not self.capture.pending and not self._reading
 
     @property
     def viewers(self) -> int:
@@ -106,9 +96,9 @@ class Pipeline:
     def start(self) -> None:
         """Start both threads, and look once whether the source is there."""
         self._started = True
-        if self._capture.source is not self._source:
-            self._capture.select(self._source)
-        self._capture.start()
+        if self.capture.source is not self.source:
+            self.capture.select(self.source)
+        self.capture.start()
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -117,7 +107,7 @@ class Pipeline:
             self._stopping = True
             self._wake.notify_all()
         self.jobs.refuse_all(PipelineStateError("the detector is shutting down"))
-        self._capture.stop(timeout_s)
+        self.capture.stop(timeout_s)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
 
@@ -158,9 +148,9 @@ class Pipeline:
         """Deliver live reads to `mailbox` from now on; the first viewer opens the source."""
         with self._wake:
             self._viewers.add(mailbox)
-            idle = self._capture.source is not self._source
+            idle = self.capture.source is not self.source
             if idle and self.error is None:
-                self._capture_from(self._source)
+                self._capture_from(self.source)
 
     def unwatch(self, mailbox: Mailbox) -> None:
         """End `watch`; without viewers the source is closed."""
@@ -168,21 +158,21 @@ class Pipeline:
             if mailbox not in self._viewers:
                 return
             self._viewers.discard(mailbox)
-            if not self._viewers and self._capture.error is None:
+            if not self._viewers and self.capture.error is None:
                 self._capture_from(None)
 
     def select(self, source: Source | None) -> None:
         """Watch another source."""
         with self._wake:
             self.require("select")
-            self._source = source
+            self.source = source
             self._capture_from(source)
 
     def retry(self) -> None:
         """Open the lost source again."""
         with self._wake:
             self.require("retry")
-            self._capture_from(self._source)
+            self._capture_from(self.source)
 
     def require_room(self) -> None:
         """Raise what `submit` would raise now."""
@@ -206,7 +196,7 @@ class Pipeline:
 
     def _capture_from(self, source: Source | None) -> None:
         """Capture another source; what the one before showed is no result any more."""
-        self._capture.select(source)
+        self.capture.select(source)
         self.latest = self._carried = None
 
     def _notify(self) -> None:
@@ -224,11 +214,11 @@ class Pipeline:
             logger.exception("the inference thread failed")
             with self._wake:
                 self._failed = True
-                self._capture.select(None)
+                self.capture.select(None)
             self.jobs.refuse_all(PipelineFailedError(FAILED))
 
     def _has_work(self) -> bool:
-        return self._stopping or bool(self.jobs) or self._capture.pending
+        return self._stopping or bool(self.jobs) or self.capture.pending
 
     def _detect(self, job: Job) -> Detections:
         last = job.options.reads or self.detector.config.reads
@@ -246,7 +236,7 @@ class Pipeline:
         """Read the newest frame, if there is one and somebody watches."""
         self._reading = True  # before the frame is taken: `finished` looks from other threads
         try:
-            frame = self._capture.take()
+            frame = self.capture.take()
             if frame is None:
                 self._check_silence()
             elif self._viewers:
@@ -256,7 +246,7 @@ class Pipeline:
                     if not self._viewers:
                         self._capture_from(None)
         except SPYv4Error as error:
-            self._capture.fail(error)
+            self.capture.fail(error)
         finally:
             self._reading = False
 
@@ -266,8 +256,8 @@ class Pipeline:
         Raises:
             SourceLostError: where that is so.
         """
-        source = self._source
-        silent = self.state is State.RUNNING and self._capture.silent_s > SILENCE_S
+        source = self.source
+        silent = self.state is State.RUNNING and self.capture.silent_s > SILENCE_S
         if silent and source is not None:
             raise SourceLostError(
                 f"{source.name} delivered no picture for {SILENCE_S:.0f} seconds; "
@@ -276,7 +266,7 @@ class Pipeline:
 
     def _read_live(self, frame: Frame) -> None:
         """All reads of a frame, unless the source changes or nobody watches any more."""
-        source, latency_ms = self._source, 0.0
+        source, latency_ms = self.source, 0.0
         layers = self.detector.layer_names
         options = replace(self.options, activity=True, raster_layers=layers)
         before = self._carried if options.carry_state else None
@@ -285,7 +275,7 @@ class Pipeline:
             reads = options.reads or self.detector.config.reads
             update = Update(frame, read.detections[0], reads, latency_ms)
             with self._wake:
-                if self._stopping or not self._viewers or self._source is not source:
+                if self._stopping or not self._viewers or self.source is not source:
                     return
                 self.latest = update
                 viewers = tuple(self._viewers)

@@ -141,6 +141,11 @@ def rates_of(detections: Detections) -> dict[str, float]:
     return {layer: round(float(rate), 5) for layer, rate in detections.firing_rates.items()}
 
 
+def timings_of(detections: Detections) -> dict[str, float]:
+    """Milliseconds by stage, rounded."""
+    return {stage: round(ms, 2) for stage, ms in detections.timings_ms.items()}
+
+
 def read_result(detections: Detections) -> dict[str, Any]:
     """One read as plain values."""
     return {

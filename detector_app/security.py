@@ -5,8 +5,6 @@ page is from. `Host` tells the name under which the browser reached us: a site t
 name point here (DNS rebinding) would pass for our page otherwise.
 """
 
-import ipaddress
-import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -15,10 +13,10 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-ANY_HOST = "*"
+from detector_app.hosts import ANY_HOST, canonical_host, host_name
+
 LOCAL = ("localhost", "127.0.0.1", "::1")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-_HOST = re.compile(r"(?:\[(?P<ipv6>[^\[\]@/]+)\]|(?P<name>[^\[\]@/:\s]+))(?::\d{1,5})?")
 
 
 class Security:
@@ -66,32 +64,3 @@ class Security:
             if urlsplit(origin).netloc.lower() != hosts[0].lower():
                 return HTTPStatus.FORBIDDEN, "a page of another site may not do this"
         return None
-
-
-def host_name(header: str) -> str | None:
-    """The name or address in a Host header, without its port; None where it is malformed."""
-    match = _HOST.fullmatch(header.strip())
-    return None if match is None else canonical_host(match["ipv6"] or match["name"])
-
-
-def is_host(name: str) -> bool:
-    """Whether this is a name or address alone, without scheme, port and path."""
-    if ":" not in name:
-        return host_name(name) is not None
-    try:
-        ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return False
-    return True
-
-
-def canonical_host(name: str) -> str:
-    """One spelling of a name or address."""
-    name = name.strip("[]").partition("%")[0].lower()
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return name
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address)

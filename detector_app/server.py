@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -18,7 +17,6 @@ from detector_app.annotate import colour_hex, shallow_and_deep
 from detector_app.detect import add_detect
 from detector_app.errors import (
     BadRequestError,
-    NotAnImageError,
     PayloadTooLargeError,
     PipelineBusyError,
     PipelineFailedError,
@@ -41,7 +39,7 @@ from detector_app.schemas import (
 )
 from detector_app.security import Security
 from detector_app.settings import Settings
-from detector_app.sources import DEMO, Source, parse_source
+from detector_app.sources import DEMO, parse_source
 from detector_app.states import State
 from spyv4 import Detector, __version__
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
@@ -53,7 +51,6 @@ STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     BadRequestError: HTTPStatus.BAD_REQUEST,
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    NotAnImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ArgumentError: HTTPStatus.UNPROCESSABLE_ENTITY,
     ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -68,52 +65,25 @@ HEADERS: Mapping[type[SPYv4Error], dict[str, str]] = {
 }
 
 
-def load_detector(settings: Settings) -> Detector:
-    """The detector that the settings name, loaded in a thread that ends.
-
-    OpenMP keeps a pool of workers for every thread that ever computed. Were the one that loads to
-    live on, its pool and that of the inference thread would outnumber the cores. Where threads are
-    told to spin (`OMP_WAIT_POLICY=ACTIVE`) libgomp then no longer does, and a read takes twice as
-    long.
-    """
-    with ThreadPoolExecutor(max_workers=1) as loading:
-        return loading.submit(
-            Detector.load,
-            settings.weights,
-            runtime=settings.runtime,
-            device=settings.device,
-            precision=settings.precision,
-            compile=settings.compile,
-        ).result()
-
-
 def create_app(
-    settings: Settings | None = None,
-    detector: Detector | None = None,
-    deadlines: Deadlines | None = None,
+    settings: Settings, detector: Detector, deadlines: Deadlines | None = None
 ) -> FastAPI:
     """Build the server; `connections.server_config` says how to run it.
 
     Args:
-        settings: limits, source and model; the defaults otherwise.
-        detector: used instead of the one that the settings name.
+        settings: limits and source.
+        detector: looks at pictures.
         deadlines: how long clients are waited for; the defaults otherwise.
 
     Raises:
         SourceError: where the source names a file that is not there.
     """
-    settings = settings or Settings()
-    source = settings.open_source()
+    source, options = settings.open_source(), settings.read_options(detector.config)
+    pipeline = Pipeline(detector, source, options, settings.queue_size)
+    intake = Intake(pipeline, settings.max_pixels)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loaded = detector
-        if loaded is None:
-            loaded = await asyncio.to_thread(load_detector, settings)
-        options = settings.read_options(loaded.config)
-        pipeline = Pipeline(loaded, source, options, settings.queue_size)
-        app.state.pipeline = pipeline
-        app.state.intake = intake = Intake(pipeline, settings.max_pixels)
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         pipeline.start()
         try:
             yield
@@ -129,15 +99,17 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.settings = settings
-    app.state.started_at = time.monotonic()
-    app.state.deadlines = deadlines or Deadlines()
+    app.state.settings, app.state.pipeline = settings, pipeline
+    app.state.deadlines = deadlines = deadlines or Deadlines()
     app.add_middleware(Security, trusted=(settings.host, *settings.allowed_host))
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
-    _add_pages(app)
-    add_detect(app)
-    _add_live(app, source)
+    _add_pages(app, pipeline)
+    add_detect(app, settings, pipeline, intake, deadlines)
+    # By the names that people see: an address may hold a password.
+    sources = ({} if source is None else {source.name: settings.source}) | {DEMO: DEMO}
+    _add_live(app, pipeline, sources)
+    _add_socket(app, settings, pipeline, intake, list(sources))
     return app
 
 
@@ -159,7 +131,9 @@ async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
     return _say(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(list(findings)))
 
 
-def _add_pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
+    started_at = time.monotonic()
+
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
@@ -177,7 +151,6 @@ def _add_pages(app: FastAPI) -> None:
     )
     async def health() -> JSONResponse:
         """State, rates and latencies; status 503 where the source was lost."""
-        pipeline: Pipeline = app.state.pipeline
         figures = statistics(pipeline)
         healthy = figures["state"] not in (State.ERROR.value, State.STOPPED.value)
         body = {
@@ -185,22 +158,15 @@ def _add_pages(app: FastAPI) -> None:
             "version": __version__,
             "model": pipeline.detector.config.name,
             "runtime": pipeline.detector.runtime.description,
-            "uptime_s": round(time.monotonic() - app.state.started_at, 1),
+            "uptime_s": round(time.monotonic() - started_at, 1),
         }
         return JSONResponse(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _add_live(app: FastAPI, source: Source | None) -> None:
-    settings: Settings = app.state.settings
-    # By the names that people see: an address may hold a password.
-    sources = {DEMO: DEMO}
-    if source is not None:
-        sources = {source.name: settings.source} | sources
-
+def _add_live(app: FastAPI, pipeline: Pipeline, sources: Mapping[str, str]) -> None:
     @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 503))
     async def live() -> JSONResponse:
         """The newest result of the live source, while somebody watches it."""
-        pipeline: Pipeline = app.state.pipeline
         if pipeline.error is not None:
             raise SourceError(str(pipeline.error))
         pipeline.require("snapshot")
@@ -216,7 +182,6 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
         """Watch another of the server's sources; only those it was started with, and the demo."""
         if name not in sources:
             raise ArgumentError(f"name must be one of {', '.join(sources)}")
-        pipeline: Pipeline = app.state.pipeline
         watched = pipeline.source
         if watched is not None and watched.name == name and pipeline.error is None:
             return  # others watch it: it must not start anew
@@ -226,13 +191,12 @@ def _add_live(app: FastAPI, source: Source | None) -> None:
     @app.post("/api/retry", status_code=204, responses=error_responses(403, 409, 421))
     async def retry() -> None:
         """Open a lost source again."""
-        app.state.pipeline.retry()
-
-    _add_socket(app, list(sources))
+        pipeline.retry()
 
 
-def _add_socket(app: FastAPI, sources: list[str]) -> None:
-    settings: Settings = app.state.settings
+def _add_socket(
+    app: FastAPI, settings: Settings, pipeline: Pipeline, intake: Intake, sources: list[str]
+) -> None:
     viewers = Places(
         settings.max_viewers,
         f"{settings.max_viewers} are connected to the live view already; try again later",
@@ -240,7 +204,6 @@ def _add_socket(app: FastAPI, sources: list[str]) -> None:
 
     @app.websocket("/ws")
     async def live_stream(websocket: WebSocket) -> None:
-        pipeline: Pipeline = app.state.pipeline
         detector = pipeline.detector
         hello = {
             "type": "hello",
@@ -260,6 +223,6 @@ def _add_socket(app: FastAPI, sources: list[str]) -> None:
         }
         try:
             with viewers.take():
-                await LiveConnection(websocket, pipeline, app.state.intake, hello).run()
+                await LiveConnection(websocket, pipeline, intake, hello).run()
         except PipelineBusyError as error:
             await turn_away(websocket, str(error))

@@ -1,23 +1,31 @@
-"""Settings of the server and the webcam view: defaults < environment < command line."""
+"""Settings of the commands: defaults < environment < command line."""
 
+import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Annotated, Any, get_args, get_type_hints
 
-from detector_app.security import ANY_HOST, is_host
+from pydantic import Field, TypeAdapter, ValidationError
+
+from detector_app.hosts import ANY_HOST, is_host
 from detector_app.sources import Source, parse_source
-from spyv4.config import MAX_READS, ModelConfig, check_reads
-from spyv4.detector import RuntimeName
+from spyv4.commandline import add_score_threshold
+from spyv4.config import MAX_READS, ModelConfig
+from spyv4.detector import Detector, RuntimeName
 from spyv4.errors import ConfigError
 from spyv4.options import ReadOptions
 from spyv4.preprocess import MAX_PIXELS
 from spyv4.runtime.torch_runtime import Precision
+from spyv4.validation import Share, Whole, configuration, from_mapping, require
 
 PREFIX = "SPYV4_"
+Reads = Annotated[int, Field(ge=1, le=MAX_READS)]
+Places = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-@dataclass(frozen=True)
+@configuration
 class Settings:
     """What the app can be told; each field is also the environment variable `SPYV4_<FIELD>`.
 
@@ -48,59 +56,36 @@ class Settings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
     source: str = "demo"
     weights: str | None = None
     runtime: RuntimeName = "auto"
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
-    reads: int | None = None
-    score_threshold: float | None = None
+    reads: Reads | None = None
+    score_threshold: Share | None = None
     carry_state: bool = False
-    start_seed: int | None = None
-    max_reads: int = 32
+    start_seed: Whole | None = None
+    max_reads: Reads = 32
     allowed_host: tuple[str, ...] = ()
-    max_body_mb: float = 32.0
-    max_megapixels: float = 50.0
-    queue_size: int = 8
-    max_uploads: int = 16
-    max_viewers: int = 64
+    max_body_mb: Annotated[float, Field(gt=0, le=1e6)] = 32.0
+    max_megapixels: Annotated[float, Field(gt=0, le=MAX_PIXELS / 1e6)] = 50.0
+    queue_size: Places = 8
+    max_uploads: Places = 16
+    max_viewers: Places = 64
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port must be a number from 0 to 65535, not {self.port}")
-        if self.runtime not in get_args(RuntimeName):
-            raise ConfigError(
-                f"runtime must be one of {', '.join(get_args(RuntimeName))}, not {self.runtime!r}"
-            )
-        self._check_reads()
-        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
-            raise ConfigError(f"score_threshold must be in 0..1, not {self.score_threshold}")
+        require(
+            self.reads is None or self.reads <= self.max_reads,
+            f"reads must be at most {self.max_reads}, not {self.reads}; ask for fewer or raise "
+            "--max-reads",
+        )
         for name in self.allowed_host:
-            if name != ANY_HOST and not is_host(name):
-                raise ConfigError(
-                    "allowed_host must be a name or address without scheme and port, such as "
-                    f"spikes.example, or * for any, not {name!r}"
-                )
-        most = {"max_megapixels": MAX_PIXELS / 1e6}
-        for name in ("max_body_mb", "max_megapixels", "queue_size", "max_uploads", "max_viewers"):
-            value, limit = getattr(self, name), most.get(name, 1e6)
-            if not 0 < value <= limit:
-                raise ConfigError(
-                    f"{name} must be greater than 0 and at most {limit:g}, not {value}"
-                )
-
-    def _check_reads(self) -> None:
-        if not 1 <= self.max_reads <= MAX_READS:
-            raise ConfigError(f"max_reads must be from 1 to {MAX_READS}, not {self.max_reads}")
-        if self.reads is None:
-            return
-        check_reads(self.reads)
-        if self.reads > self.max_reads:
-            raise ConfigError(
-                f"reads must be at most {self.max_reads}, not {self.reads}; ask for fewer or raise "
-                "--max-reads"
+            require(
+                name == ANY_HOST or is_host(name),
+                "allowed_host must be a name or address without scheme and port, such as "
+                f"spikes.example, or * for any, not {name!r}",
             )
 
     @property
@@ -133,48 +118,67 @@ class Settings:
         """The source that `source` names, or None for `none`."""
         return None if self.source == "none" else parse_source(self.source, loop=loop)
 
+    def load_detector(self) -> Detector:
+        """The detector, loaded in a thread that ends.
+
+        OpenMP keeps a pool of workers for every thread that ever computed. Were the one that loads
+        to live on, its pool and that of the inference thread would outnumber the cores. Where
+        threads are told to spin (`OMP_WAIT_POLICY=ACTIVE`) libgomp then no longer does, and a read
+        takes twice as long.
+        """
+        with ThreadPoolExecutor(max_workers=1) as loading:
+            return loading.submit(
+                Detector.load,
+                self.weights,
+                runtime=self.runtime,
+                device=self.device,
+                precision=self.precision,
+                compile=self.compile,
+            ).result()
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a command that choose the model and how it looks."""
+    parser.add_argument("--weights", metavar="NAME|FILE", help="model; the shipped one otherwise")
+    parser.add_argument(
+        "--runtime", choices=get_args(RuntimeName), help="how the network is run (default: auto)"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: auto")
+    parser.add_argument("--precision", choices=get_args(Precision), help="torch (default: auto)")
+    parser.add_argument(
+        "--compile", action="store_true", default=None, help="compile the network first (torch)"
+    )
+    parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
+    add_score_threshold(parser)
+
 
 def load_settings(
     overrides: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> Settings:
     """Settings from the environment, replaced by those overrides that are not None.
 
+    A command hands over all its options; those that are no settings are passed over.
+
     Raises:
         ConfigError: for a variable or override that is not valid.
     """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    for name, convert in _CONVERTERS.items():
-        text = environment.get(PREFIX + name.upper())
-        if text:
-            try:
-                values[name] = convert(text)
-            except ValueError:
-                raise ConfigError(
-                    f"{PREFIX}{name.upper()} must be a number, not {text!r}"
-                ) from None
-    values |= {name: value for name, value in overrides.items() if value is not None}
-    return Settings(**values)
+    for name, kind in get_type_hints(Settings).items():
+        variable = PREFIX + name.upper()
+        if text := environment.get(variable):
+            values[name] = _read(variable, kind, text)
+        if overrides.get(name) is not None:
+            values[name] = overrides[name]
+    return from_mapping(Settings, values)
 
 
-_CONVERTERS: Mapping[str, Any] = {
-    "host": str,
-    "port": int,
-    "source": str,
-    "weights": str,
-    "runtime": str,
-    "device": str,
-    "precision": str,
-    "compile": lambda text: bool(int(text)),
-    "reads": int,
-    "score_threshold": float,
-    "carry_state": lambda text: bool(int(text)),
-    "start_seed": int,
-    "max_reads": int,
-    "allowed_host": lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
-    "max_body_mb": float,
-    "max_megapixels": float,
-    "queue_size": int,
-    "max_uploads": int,
-    "max_viewers": int,
-}
+def _read(variable: str, kind: Any, text: str) -> Any:
+    """The value that a variable of the environment holds as text; its range is not checked."""
+    if kind == tuple[str, ...]:
+        return [name.strip() for name in text.split(",") if name.strip()]
+    try:
+        return TypeAdapter(kind).validate_strings(text)
+    except ValidationError as error:
+        expected = error.errors()[0]["msg"].removeprefix("Input should ").split(", unable")[0]
+        raise ConfigError(f"{variable} must {expected}, not {text!r}") from None

@@ -1,4 +1,4 @@
-"""Pictures that clients send: limits first, decoding after."""
+"""Pictures that clients send: read and measured within limits."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,7 @@ import warnings
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import numpy as np
 from fastapi import Request
-from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 from starlette.datastructures import FormData, UploadFile
@@ -17,15 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from detector_app.errors import (
-    BadRequestError,
-    NotAnImageError,
-    PayloadTooLargeError,
-    TooSlowError,
-)
+from detector_app.errors import BadRequestError, PayloadTooLargeError, TooSlowError
 from detector_app.limits import Deadlines, Progress
 from spyv4.errors import ImageError
-from spyv4.preprocess import read_image
 
 T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -172,7 +164,7 @@ def count_pixels(data: bytes, max_pixels: int) -> int:
     """How many pixels a picture has, by its header alone.
 
     Raises:
-        NotAnImageError: not a picture.
+        ImageError: not a picture.
         PayloadTooLargeError: more than `max_pixels` pixels.
     """
     try:
@@ -183,27 +175,12 @@ def count_pixels(data: bytes, max_pixels: int) -> int:
     except PILImage.DecompressionBombError:
         raise PayloadTooLargeError(_too_many("", max_pixels)) from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise NotAnImageError(
+        raise ImageError(
             f"what was sent is not a picture that can be read; send one of {', '.join(FORMATS)}"
         ) from None
     if width * height > max_pixels:
         raise PayloadTooLargeError(_too_many(f" of {width} x {height} pixels", max_pixels))
     return width * height
-
-
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Decode a picture of which `count_pixels` has seen the header.
-
-    Returns:
-        BGR uint8 [H, W, 3].
-
-    Raises:
-        NotAnImageError: a damaged picture.
-    """
-    try:
-        return read_image(data)
-    except ImageError as error:
-        raise NotAnImageError(str(error)) from error
 
 
 def _too_many(size: str, max_pixels: int) -> str:

@@ -34,9 +34,9 @@ def summarise(spikes: Spikes) -> Activity:
     """
     rates, rasters = [], []
     for layer, tensor in enumerate(spikes.values()):
-        rates.append(tensor.float().mean(dim=(1, 2, 3)))
+        rates.append((tensor > 0).float().mean(dim=(1, 2, 3)))  # the twin has values, not spikes
         channel, row, column = _indices(layer, tensor)
-        rows = tensor[:, channel, row, column].float()
+        rows = (tensor[:, channel, row, column] > 0).float()
         rasters.append(torch.nn.functional.pad(rows, (0, RASTER_NEURONS - rows.shape[1])))
     return Activity(torch.stack(rates, dim=1), torch.stack(rasters, dim=1))
 

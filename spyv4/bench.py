@@ -107,16 +107,11 @@ def time_runtimes(
                 torch.cuda.synchronize()
             if round_number >= 2:
                 times[name].append((time.perf_counter() - started) * 1000 / reads)
-    return [
-        Timing(
-            name,
-            statistics.median(values),
-            statistics.median(
-                plain / own for plain, own in zip(times[REFERENCE], values, strict=True)
-            ),
-        )
-        for name, values in times.items()
-    ]
+    timings = []
+    for name, values in times.items():
+        ratios = [plain / own for plain, own in zip(times[REFERENCE], values, strict=True)]
+        timings.append(Timing(name, statistics.median(values), statistics.median(ratios)))
+    return timings
 
 
 def _runtimes(

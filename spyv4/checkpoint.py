@@ -18,12 +18,13 @@ from spyv4.validation import from_mapping, to_mapping
 FORMAT = "spyv4-2"
 
 
-def save_model(model: SPYv4, path: Path) -> None:
+def save_model(model: SPYv4, path: Path, notes: dict[str, str] | None = None) -> None:
     """Write the parameters and the configuration of `model` to `path`, all or nothing.
 
     Args:
         model: folded or not; that is stored too.
         path: a .safetensors file, replaced if it exists.
+        notes: what else the file shall say of itself (`read_notes`).
 
     Raises:
         SaveError: if the file cannot be written; an earlier one is left as it was.
@@ -37,6 +38,7 @@ def save_model(model: SPYv4, path: Path) -> None:
         "format": FORMAT,
         "config": json.dumps(to_mapping(model.config)),
         "folded": str(model.folded),
+        "notes": json.dumps(notes or {}),
     }
     try:
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
@@ -79,7 +81,21 @@ def store_score_threshold(path: Path, score_threshold: float) -> None:
     """
     model = load_model(path)
     model.config = replace(model.config, score_threshold=score_threshold)
-    save_model(model, path)
+    save_model(model, path, read_notes(path))
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """What `save_model` was told to note in `path`; empty for nothing.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes: dict[str, str] = json.loads((file.metadata() or {}).get("notes", "{}"))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable SPYv4 checkpoint: {error}") from error
+    return notes
 
 
 def _build(config: ModelConfig, folded: bool) -> SPYv4:

@@ -43,7 +43,8 @@ class NeuronConfig:
 
     Attributes:
         kind: `ltc` as in the released detector, `adaptive-ltc` with the threshold of equation (8)
-            that rises with recent spikes; `lif` and `adaptive-lif` with learned constant rates.
+            that rises with recent spikes; `lif` and `adaptive-lif` with learned constant rates;
+            `leaky-relu` does not spike: the twin that shows what spiking costs.
         threshold: potential above which a neuron spikes, > 0.
         fusion: `sum` feeds c + u to the branch of a rate (released detector, 14 M parameters),
             `concat` feeds [c, u] (as the paper writes it, 22 M); of LTC neurons.
@@ -57,7 +58,7 @@ class NeuronConfig:
         surrogate_scale: width of the side lobes relative to the central one, > 0.
     """
 
-    kind: Literal["ltc", "adaptive-ltc", "lif", "adaptive-lif"] = "ltc"
+    kind: Literal["ltc", "adaptive-ltc", "lif", "adaptive-lif", "leaky-relu"] = "ltc"
     threshold: Positive = 1.0
     fusion: Literal["sum", "concat"] = "sum"
     rate_bias: float = 1.0

@@ -81,15 +81,9 @@ class Detector:
             model = load_weights(weights)
             size = image_size or model.config.image_size
             return cls(export_and_load(model, size, device), image_size=size)
-        return cls(
-            TorchRuntime(
-                load_weights(weights),
-                pick_device(device),
-                precision=precision,
-                compile_step=compile,
-            ),
-            image_size=image_size,
-        )
+        model, where = load_weights(weights), pick_device(device)
+        plain = TorchRuntime(model, where, precision=precision, compile_step=compile)
+        return cls(plain, image_size=image_size)
 
     @classmethod
     def from_model(

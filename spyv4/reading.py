@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from spyv4.activity import Activity
 from spyv4.config import MAX_READS
 from spyv4.errors import ArgumentError
-from spyv4.heads.decode import decode
+from spyv4.heads.decode import RawDetections, decode
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.network.table import LAYER_NAMES
 from spyv4.options import ReadOptions
-from spyv4.preprocess import Picture, boxes_to_picture, load_frame, to_images
+from spyv4.preprocess import Frame, Picture, boxes_to_picture, load_frame, to_images
 from spyv4.runtime.base import Runtime
 from spyv4.types import Detections
 
@@ -70,11 +70,9 @@ def read_pictures(
         raise ArgumentError("no pictures were given")
     clock = _Clock()
     frames = [load_frame(picture) for picture in pictures]
-    sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
     images = to_images(frames, image_size)
     preprocess_ms = clock.lap_ms()
-    if state is None:
-        state = runtime.initial_state(len(frames), image_size, seed=options.start_seed)
+    state = state or runtime.initial_state(len(frames), image_size, seed=options.start_seed)
     prepared = runtime.prepare(images)
     network_ms = clock.lap_ms()
     wanted = options.activity or bool(options.raster_layers)
@@ -90,23 +88,27 @@ def read_pictures(
             raw = decode(maps, runtime.config, options)
             timings = {"preprocess": preprocess_ms, "network": network_ms}
             timings["decode"] = clock.lap_ms()
-            found = [
-                Detections(
-                    boxes_xyxy=boxes_to_picture(item.boxes_xyxy, image_size, size),
-                    scores=item.scores,
-                    labels=item.labels,
-                    class_names=runtime.config.class_names,
-                    image_size=size,
-                    reads=number,
-                    firing_rates=report.firing_rates,
-                    rasters=report.rasters,
-                    timings_ms=timings,
-                )
-                for item, size, report in zip(
-                    raw, sizes, _reports(activity, options, len(raw)), strict=True
-                )
-            ]
+            reports = _reports(activity, options, len(raw))
+            placed = _on_pictures(raw, frames, image_size)
+            for item, report, size in zip(placed, reports, map(_size, frames), strict=True):
+                names = runtime.config.class_names
+                found.append(Detections(*item, names, size, number, *report, timings))
         yield Read(number, found, activity, state)
+
+
+def _size(frame: Frame) -> tuple[int, int]:
+    """(height, width)."""
+    return frame.shape[0], frame.shape[1]
+
+
+def _on_pictures(
+    raw: Sequence[RawDetections], frames: Sequence[Frame], image_size: tuple[int, int]
+) -> list[RawDetections]:
+    """The boxes in pixels of the pictures instead of the network's image."""
+    return [
+        item._replace(boxes_xyxy=boxes_to_picture(item.boxes_xyxy, image_size, _size(frame)))
+        for item, frame in zip(raw, frames, strict=True)
+    ]
 
 
 class _Report(NamedTuple):

@@ -3,6 +3,7 @@
 import os
 
 import anyio
+from hypothesis import settings
 
 import spyv4  # noqa: F401 - before torch: it settles how torch's threads wait
 
@@ -10,6 +11,10 @@ import torch  # isort: skip
 
 # As the commands do, before albumentations is imported and looks for updates online.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+# A busy machine is no failure.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 # There is a process a core already.
 torch.set_num_threads(1)

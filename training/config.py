@@ -73,6 +73,19 @@ class LossConfig:
 
 
 @configuration
+class DistillationConfig:
+    """How a teacher is listened to (see `training.distillation`).
+
+    Attributes:
+        score_weight: of the distance from its scores.
+        feature_weight: of the distance from its features.
+    """
+
+    score_weight: NotNegative = 1.0
+    feature_weight: NotNegative = 1.0
+
+
+@configuration
 class OptimizerConfig:
     """The optimiser and its learning rate.
 
@@ -80,7 +93,9 @@ class OptimizerConfig:
         name: the paper's Adagrad, or another.
         learning_rate: peak, > 0.
         weight_decay: decoupled for adamw.
-        schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end.
+        schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end;
+            `step` down to a tenth after each of `step_at`.
+        step_at: shares of the run, rising, each in 0..1.
         final_share: 0..1.
         warmup_steps: batches over which the rate rises from 0.
         ema_decay: decay a batch of the exponential average of the parameters that is evaluated
@@ -90,10 +105,17 @@ class OptimizerConfig:
     name: Literal["adagrad", "adam", "adamw", "sgd"] = "adagrad"
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
+    step_at: tuple[Share, ...] = (0.6, 0.85)
     final_share: Share = 0.01
     warmup_steps: Whole = 0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            list(self.step_at) == sorted(self.step_at),
+            f"optimizer.step_at must rise, not be {self.step_at}",
+        )
 
 
 @configuration
@@ -158,12 +180,15 @@ class TrainingConfig:
         precision: of activations; parameters and the optimiser are float32 always.
         freeze_batch_norm: normalise with the statistics of the initial weights, as at inference,
             instead of those of the batch; for fine-tuning.
+        freeze: `backbone` leaves all layers up to csp3_d as they are, batch norm included; for
+            fine-tuning.
         repeat_threshold: share of the pictures below which a class is shown more often, 0..1.
         seed: of initial parameters and of all data randomness.
         loss: what one read is judged by.
         learner: the learning rule.
         optimizer: optimiser and learning rate.
         augmentation: how pictures are varied.
+        distillation: how a teacher is listened to, where there is one.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -173,12 +198,14 @@ class TrainingConfig:
     min_reads: Whole = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     freeze_batch_norm: bool = False
+    freeze: Literal["nothing", "backbone"] = "nothing"
     repeat_threshold: Share = 0.0
     seed: Whole = 0
     loss: LossConfig = field(default_factory=LossConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         require(

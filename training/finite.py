@@ -13,7 +13,7 @@ def check_terms(values: Tensor, where: str, run_dir: Path) -> None:
     """Check the terms of a loss.
 
     Args:
-        values: the terms in the order of `LossTerms`, of one read after the other, [reads, 3].
+        values: the terms in the order of `LossTerms`, of one read after the other, [reads, 4].
         where: the epoch and batch, for people.
         run_dir: holds the checkpoint to go back to.
 

@@ -12,9 +12,10 @@ from training.config import OptimizerConfig
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimiser of `config`; weight decay acts on convolution kernels alone."""
-    kernels = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    """The optimiser of what `model` wants trained; weight decay acts on kernels alone."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    kernels = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
     groups = [
         {"params": kernels, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -37,6 +38,8 @@ def learning_rate(config: OptimizerConfig, step: int, total_steps: int) -> float
         return peak
     progress = (step - config.warmup_steps) / max(total_steps - config.warmup_steps, 1)
     progress = min(progress, 1.0)
+    if config.schedule == "step":
+        return float(peak * 0.1 ** sum(progress >= share for share in config.step_at))
     left = 1 - progress if config.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
     return peak * (config.final_share + (1 - config.final_share) * left)
 

@@ -1,6 +1,7 @@
 """One read of a batch in training: the forward pass that the loss sees."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,31 +10,40 @@ from spyv4.network.readout import Maps
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 
 
-class Read:
-    """Looks at a batch once: `maps, state, firing_rate = read(images, state)`.
+class Seen(NamedTuple):
+    """What one read in training gives.
 
-    Images are uint8 [B, 3, H, W], the firing rate is the mean of the layers, 0..1, a scalar tensor.
+    Attributes:
+        maps: raw head maps.
+        messages: spikes that each head is read from, [B, C, H, W].
+        firing_rate: mean of the layers, 0..1, a scalar without gradient.
+    """
+
+    maps: Maps
+    messages: tuple[Tensor, ...]
+    firing_rate: Tensor
+
+
+class Read:
+    """Looks at a batch of uint8 images [B, 3, H, W] once: `seen, state = read(images, state)`.
 
     Args:
-        model: the network.
-        device: where it runs.
+        model: the network, on its device.
         dtype: of the network's messages and potentials; the read-out has float32 always.
         compile_step: compile the forward and backward pass, at the first read.
     """
 
-    def __init__(
-        self, model: SPYv4, device: torch.device, dtype: torch.dtype, *, compile_step: bool
-    ) -> None:
+    def __init__(self, model: SPYv4, dtype: torch.dtype, *, compile_step: bool) -> None:
         self._model = model
-        self._device = device
+        self.device = next(model.parameters()).device
         self._dtype = dtype
-        self._forward: Callable[..., tuple[Maps, SPYv4State, Tensor]] = (
+        self._forward: Callable[..., tuple[Seen, SPYv4State]] = (
             torch.compile(self._plain) if compile_step else self._plain
         )
         self._at_rest: tuple[torch.Size, SPYv4State] | None = None
 
-    def __call__(self, images: Tensor, state: SPYv4State) -> tuple[Maps, SPYv4State, Tensor]:
-        """Maps, the state after the read, and the firing rate."""
+    def __call__(self, images: Tensor, state: SPYv4State) -> tuple[Seen, SPYv4State]:
+        """What is seen, and the state after it."""
         return self._forward(images, state)
 
     def at_rest(self, shape: torch.Size) -> SPYv4State:
@@ -44,10 +54,11 @@ class Read:
             self._at_rest = shape, state
         return self._at_rest[1]
 
-    def _plain(self, images: Tensor, state: SPYv4State) -> tuple[Maps, SPYv4State, Tensor]:
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+    def _plain(self, images: Tensor, state: SPYv4State) -> tuple[Seen, SPYv4State]:
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             pixels = images.to(self._dtype) / 255
             maps, state, spikes = self._model.step_from_current(self._model.current(pixels), state)
         with torch.no_grad():
-            rate = torch.stack([s.float().mean() for s in spikes.values()]).mean()
-        return maps, state, rate
+            rate = torch.stack([(s > 0).float().mean() for s in spikes.values()]).mean()
+        messages = tuple(spikes[head.layer] for head in self._model.config.heads)
+        return Seen(maps, messages, rate), state

@@ -5,18 +5,27 @@ import copy
 import logging
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from spyv4.config import ModelConfig, model_preset
+from spyv4.config import ModelConfig, NeuronConfig, model_preset
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.validation import from_mapping, require, to_mapping
 from spyv4.weights import load_weights
 from training.config import TrainingConfig
+from training.warm_start import TWIN_KIND
 
 logger = logging.getLogger(__name__)
 RECIPES = ("paper", "released", "nano")
+TWIN: dict[str, Any] = {
+    "model": {"neuron": {"kind": "leaky-relu"}, "reads": 1, "readout": "last"},
+    "learner": {"kind": "plain", "updates": 1},
+    "reads": 1,
+    "min_reads": 0,
+}
+"""What makes a recipe that of the non-spiking twin."""
 
 
 def recipe(name: str) -> dict[str, Any]:
@@ -47,9 +56,14 @@ def resolve_config(
         # Trained for so many, it does best with as many.
         overrides.setdefault("reads", values["reads"])
     resolved = recipe(arguments.recipe)
+    if arguments.twin:
+        _merge(resolved, TWIN)
     of_recipe = resolved.pop("model")
     _merge(resolved, values)
     resolved["model"] = _resolve_model(arguments, of_recipe, overrides)
+    if arguments.close_mosaic is not None:
+        last = max(0, from_mapping(TrainingConfig, resolved).epochs - arguments.close_mosaic)
+        _merge(resolved, {"augmentation": {"mosaic_epochs": last}})
     return from_mapping(TrainingConfig, resolved)
 
 
@@ -60,12 +74,13 @@ def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
         _merge(values, _parse_toml(_read_text(arguments.config), str(arguments.config)))
     for text in arguments.set:
         _merge(values, _parse_toml(text, f"--set {text}"))
-    for name in ("epochs", "batch_size", "reads", "seed"):
+    for name in ("epochs", "batch_size", "reads", "seed", "freeze"):
         if getattr(arguments, name) is not None:
             values[name] = getattr(arguments, name)
     for table, key, name in (
         ("optimizer", "name", "optimizer"),
         ("optimizer", "learning_rate", "learning_rate"),
+        ("optimizer", "schedule", "schedule"),
         ("learner", "kind", "learner"),
     ):
         if getattr(arguments, name) is not None:
@@ -110,7 +125,11 @@ def _resolve_model(
             raise CheckpointError(
                 f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"
             )
-        of_recipe = {}  # the weights say what they are
+        # The weights say what they are, but for the neurons where a twin's have none.
+        to_spikes = base.neuron.kind == TWIN_KIND and not arguments.twin
+        of_recipe = {key: of_recipe[key] for key in ("readout",) if to_spikes and key in of_recipe}
+        if to_spikes:
+            base = replace(base, neuron=NeuronConfig(), reads=ModelConfig().reads)
     else:
         base = model_preset(arguments.model or "spyv4")
     if "image_size" in overrides:

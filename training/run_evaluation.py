@@ -2,59 +2,112 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from spyv4.checkpoint import store_score_threshold
 from spyv4.detector import Detector
 from training.data import AnnotatedImage
-from training.engine import Trainer
 from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.runner import run_detector
 from training.evaluate.scores import Scores, score_predictions
 from training.interrupts import Interrupts
 from training.report.log import RunLog
+from training.run_state import RunState
+from training.runs import RunFolder
 
 
-def evaluate(
-    trainer: Trainer, images: list[AnnotatedImage], log: RunLog, stop: Interrupts
-) -> Scores:
+class RunEvaluation:
+    """Measures what would be shipped now, and keeps the best.
+
+    Args:
+        images: the pictures to measure it on; none for never.
+        every: epochs between evaluations; 0 for the end alone.
+        patience: end the run after so many evaluations without a higher mAP; 0 for never.
+    """
+
+    def __init__(self, images: list[AnnotatedImage], every: int, patience: int = 0) -> None:
+        self.images, self.every, self.patience = images, every, patience
+        self._without_gain = 0
+
+    def between(self, state: RunState, folder: RunFolder, log: RunLog, stop: Interrupts) -> None:
+        """After an epoch that is not the last one, if it is time."""
+        due = self.every > 0 and state.position.epoch % self.every == 0
+        if self.images and due and not state.complete:
+            with stop.at_once("evaluating"):
+                gained = _keep(evaluate(state, self.images, log), state, folder, log)
+            self._without_gain = 0 if gained else self._without_gain + 1
+            if self.patience and self._without_gain >= self.patience:
+                log.say(f"no higher mAP in {self.patience} evaluations: this run is over")
+                state.finish()
+                folder.save(state)
+
+    def final(
+        self, state: RunState, folder: RunFolder, log: RunLog, stop: Interrupts
+    ) -> dict[str, Any]:
+        """At the end; what is to be reported of it.
+
+        The weights, and the best ones, get the score of the best F1 as the one to show boxes from.
+        """
+        if not self.images:
+            return {}
+        with stop.at_once("evaluating"):
+            scores = evaluate(state, self.images, log)
+            _keep(scores, state, folder, log)
+            _store_operating_point(scores, folder.weights, log)
+        report: dict[str, Any] = {"map": scores.mean_ap()}
+        if folder.best_map is not None:
+            report |= {"best": str(folder.best), "best_map": folder.best_map}
+        return report
+
+
+def evaluate(state: RunState, images: list[AnnotatedImage], log: RunLog) -> Scores:
     """Measure what would be saved now, at the number of reads trained for, and say it.
 
     Args:
-        trainer: the run; its checkpoint is written already.
+        state: the run.
         images: the pictures to measure it on.
         log: receives and shows the figures.
-        stop: answers Ctrl-C and SIGTERM, which end the process at once here.
 
     Returns:
         All figures.
     """
-    model, reads = trainer.config.model, trainer.config.reads
-    with stop.at_once("evaluating"):
-        with trainer.evaluated():
-            detector = Detector.from_model(
-                copy.deepcopy(trainer.model),
-                device=trainer.device.type,
-                precision=trainer.config.precision,  # always the same, as a measured one is not
-            )
-        result = run_detector(detector, images, [reads])[reads]
-        scores = score_predictions(
-            result.predictions, ground_truth_of(images, model.class_names), coco=False
+    model, reads = state.config.model, state.config.reads
+    with state.evaluated():
+        detector = Detector.from_model(
+            copy.deepcopy(state.model),
+            device=next(state.model.parameters()).device.type,
+            precision=state.config.precision,  # always the same, as a measured one is not
         )
+    result = run_detector(detector, images, [reads])[reads]
+    scores = score_predictions(
+        result.predictions, ground_truth_of(images, model.class_names), coco=False
+    )
     mean_ap = scores.mean_ap()
     if mean_ap is not None:
-        log.metric("eval/map", mean_ap, trainer.global_step)
-    log.metric("eval/firing_rate", result.firing_rate, trainer.global_step)
+        log.metric("eval/map", mean_ap, state.step)
+    log.metric("eval/firing_rate", result.firing_rate, state.step)
     measured = sum(value is not None for value in scores.ap_per_class.values())
     shown = "-" if mean_ap is None else f"{100 * mean_ap:.2f} %"
     log.say(
-        f"epoch {trainer.position.epoch}/{trainer.config.epochs}: mAP@0.5 {shown} "
+        f"epoch {state.position.epoch}/{state.config.epochs}: mAP@0.5 {shown} "
         f"(mean over {_counted(measured, 'class', 'classes')} with boxes, "
         f"{_counted(reads, 'read', 'reads')}), firing rate {100 * result.firing_rate:.1f} %"
     )
     return scores
 
 
-def store_operating_point(scores: Scores, weights: Path, log: RunLog) -> None:
+def _keep(scores: Scores, state: RunState, folder: RunFolder, log: RunLog) -> bool:
+    """Whether these weights are the best so far, which are kept then."""
+    mean_ap = scores.mean_ap()
+    if mean_ap is None or not folder.keep_if_best(state, mean_ap):
+        return False
+    log.say(f"the best so far: kept as {folder.best}")
+    if scores.operating_point is not None:
+        store_score_threshold(folder.best, scores.operating_point.score_threshold)
+    return True
+
+
+def _store_operating_point(scores: Scores, weights: Path, log: RunLog) -> None:
     """Make the threshold of the best F1 what the weights suggest, if anything was found."""
     point = scores.operating_point
     if point is None:

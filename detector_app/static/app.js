@@ -2,7 +2,6 @@
 
 // The live page. The messages are described in detector_app/live.py.
 
-const $ = (id) => document.getElementById(id);
 const history_ = new SpikeHistory();
 const views = {
   shallow: new RasterView($("shallow"), history_, [94, 214, 250]),
@@ -16,9 +15,6 @@ let source = null; // name of what the server watches
 let dirty = false;
 let frameId = -1; // of the live frame on show
 let early = []; // reads that came before their frame was decoded
-let latencies = [];
-let peakRate = 0.2; // firing rate that fills a bar
-const ticks = { frames: [], reads: [] };
 
 // --- connection -----------------------------------------------------------------------------
 
@@ -86,8 +82,6 @@ function receiveRead(read) {
   lookAtOwn();
 }
 
-// --- what is shown --------------------------------------------------------------------------
-
 function welcome(message) {
   hello = message;
   frameId = -1;
@@ -106,108 +100,6 @@ function welcome(message) {
   if (own || document.hidden) send({ type: "watch", on: false });
   buildSources();
   restartOwn();
-}
-
-function showRead(read) {
-  $("read").textContent = read.read;
-  $("read-total").textContent = read.reads;
-  const bar = $("read-bar");
-  const segments = Math.min(read.reads, 64);
-  if (bar.children.length !== segments) bar.replaceChildren(...Array.from({ length: segments }, () => document.createElement("i")));
-  const done = Math.round((read.read / read.reads) * segments);
-  [...bar.children].forEach((segment, i) => (segment.className = i < done ? (i === done - 1 ? "on now" : "on") : ""));
-  if (read.read === read.reads || own) showFound(read.detections);
-  peakRate = Math.max(peakRate, ...read.firing_rates);
-  read.firing_rates.forEach((rate, i) => {
-    const row = $("rates").children[i];
-    row.querySelector("i").style.width = `${(100 * rate) / peakRate}%`;
-    row.lastChild.textContent = percent(rate);
-  });
-  for (const which of ["shallow", "deep"])
-    $(`${which}-rate`).textContent = `${percent(read.firing_rates[hello.layers.indexOf(views[which].layer)])} spike`;
-  const mean = read.firing_rates.reduce((sum, rate) => sum + rate, 0) / read.firing_rates.length;
-  $("firing").textContent = percent(mean);
-}
-
-function showFound(detections) {
-  const items = detections.slice(0, 12).map((found) => {
-    const item = document.createElement("li");
-    item.textContent = `${found.class} ${(found.score * 100).toFixed(0)}%`;
-    item.style.borderColor = item.style.color = stage.colour(found.class_id);
-    return item;
-  });
-  if (!items.length) {
-    const none = document.createElement("li");
-    none.className = "none";
-    none.textContent = "nothing above the score threshold";
-    items.push(none);
-  }
-  $("found").replaceChildren(...items);
-}
-
-function showStatistics(statistics) {
-  setState(own ? "running" : statistics.state);
-  if (statistics.state === "error" && !own) notify(statistics.error, "bad", "try again", () => post("/api/retry"));
-  else if ($("notice").dataset.retry) hideNotice();
-  if (statistics.source !== source) {
-    source = statistics.source;
-    buildSources();
-  }
-  applySettings(statistics.settings);
-  $("fps").textContent = rate("frames").toFixed(1);
-  $("reads-rate").textContent = rate("reads").toFixed(0);
-  const sorted = [...latencies].sort((a, b) => a - b);
-  $("p50").textContent = at(sorted, 0.5);
-  $("p95").textContent = at(sorted, 0.95);
-  $("dropped").textContent = own ? "0" : statistics.per_second.drop.toFixed(1);
-}
-
-function buildRates(layers) {
-  $("rates").replaceChildren(
-    ...layers.map((name) => {
-      const row = document.createElement("div");
-      row.className = "rate";
-      const label = document.createElement("span");
-      label.textContent = label.title = name;
-      const track = document.createElement("div");
-      track.append(document.createElement("i"));
-      row.append(label, track, document.createElement("span"));
-      return row;
-    }),
-  );
-  markLayers();
-}
-
-function markLayers() {
-  hello.layers.forEach((name, i) => {
-    $("rates").children[i].classList.toggle("is-shallow", name === views.shallow.layer);
-    $("rates").children[i].classList.toggle("is-deep", name === views.deep.layer);
-  });
-}
-
-function setState(state) {
-  $("state").textContent = $("state").dataset.state = state;
-}
-
-function notify(text, kind = "", action = "", run = null) {
-  const notice = $("notice");
-  if (notice.dataset.text === text && !notice.hidden) return;
-  notice.textContent = notice.dataset.text = text;
-  notice.className = `notice ${kind}`;
-  notice.dataset.retry = action;
-  notice.hidden = false;
-  clearTimeout(notify.timer);
-  if (action) {
-    const button = document.createElement("button");
-    button.textContent = action;
-    button.onclick = () => { hideNotice(); run(); };
-    notice.append(button);
-  } else notify.timer = setTimeout(hideNotice, 6000);
-}
-
-function hideNotice() {
-  $("notice").hidden = true;
-  $("notice").dataset.retry = "";
 }
 
 // --- controls -------------------------------------------------------------------------------
@@ -251,8 +143,7 @@ function buildSources() {
   const names = [...hello.sources, CAMERA, PICTURE];
   $("sources").replaceChildren(
     ...names.map((name) => {
-      const button = document.createElement("button");
-      button.textContent = name.split(/[\\/]/).pop() || name;
+      const button = node("button", name.split(/[\\/]/).pop() || name);
       button.title = name;
       button.setAttribute("role", "radio");
       button.setAttribute("aria-checked", String(name === current));
@@ -293,21 +184,7 @@ document.addEventListener("visibilitychange", () => {
   if (!own && hello) send({ type: "watch", on: !document.hidden });
 });
 
-// --- helpers --------------------------------------------------------------------------------
-
-const percent = (share) => `${(100 * share).toFixed(1)}%`;
-const at = (sorted, share) => (sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))].toFixed(0) : "–");
-
-function tick(kind) {
-  ticks[kind].push(performance.now());
-}
-
-function rate(kind) {
-  const now = performance.now();
-  ticks[kind] = ticks[kind].filter((time) => now - time < 3000);
-  const first = ticks[kind][0];
-  return ticks[kind].length < 2 ? 0 : (1000 * (ticks[kind].length - 1)) / (now - first);
-}
+// --- painting -------------------------------------------------------------------------------
 
 function paint() {
   if (dirty) {

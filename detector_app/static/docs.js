@@ -2,8 +2,6 @@
 
 // Shows /openapi.json, without help from any other site.
 
-const node = (tag, text = "", className = "") => Object.assign(document.createElement(tag), { textContent: text, className });
-
 function typeOf(schema, all) {
   if (!schema) return "";
   if (schema.$ref) return schema.$ref.split("/").pop();
@@ -57,9 +55,9 @@ function operation(path, method, details, schemas) {
 fetch("/openapi.json")
   .then((response) => response.json())
   .then((api) => {
-    document.getElementById("title").textContent = `${api.info.title} API ${api.info.version}`;
+    $("title").textContent = `${api.info.title} API ${api.info.version}`;
     const schemas = (api.components || {}).schemas || {};
     for (const [path, methods] of Object.entries(api.paths))
       for (const [method, details] of Object.entries(methods))
-        document.getElementById("operations").append(operation(path, method, details, schemas));
+        $("operations").append(operation(path, method, details, schemas));
   });

@@ -4,16 +4,27 @@ from spyv4.config import NeuronConfig
 from spyv4.neurons.adaptive_lif import AdaptiveLIF
 from spyv4.neurons.adaptive_ltc import AdaptiveLTC
 from spyv4.neurons.base import Mixing, Neuron
+from spyv4.neurons.leaky_relu import LeakyReLU
 from spyv4.neurons.lif import LIF
 from spyv4.neurons.ltc import LTC
 
-__all__ = ["LIF", "LTC", "AdaptiveLIF", "AdaptiveLTC", "Mixing", "Neuron", "build_neuron"]
+__all__ = [
+    "LIF",
+    "LTC",
+    "AdaptiveLIF",
+    "AdaptiveLTC",
+    "LeakyReLU",
+    "Mixing",
+    "Neuron",
+    "build_neuron",
+]
 
 KINDS: dict[str, type[Neuron]] = {
     "ltc": LTC,
     "adaptive-ltc": AdaptiveLTC,
     "lif": LIF,
     "adaptive-lif": AdaptiveLIF,
+    "leaky-relu": LeakyReLU,
 }
 """The neuron of each `NeuronConfig.kind`."""
 

@@ -68,7 +68,7 @@ class Neuron(nn.Module, ABC):
                 f"these neurons need a state of type {self.state_type.__name__}, not "
                 f"{type(state).__name__}; start from initial_state() of the same network"
             )
-        if state[0].shape != current.shape:
+        if state and state[0].shape != current.shape:
             raise StateShapeError(
                 f"state of shape {tuple(state[0].shape)} does not fit an input current of shape "
                 f"{tuple(current.shape)}; start from initial_state() of the same batch and size"

@@ -9,7 +9,7 @@ this doubles the arithmetic that bfloat16 allows.
 import torch
 from torch import Tensor, nn
 
-from spyv4.errors import RuntimeUnavailableError
+from spyv4.errors import ArgumentError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import LAYER_NAMES
 from spyv4.norm import NormedConv2d
@@ -87,12 +87,15 @@ def quantise(model: SPYv4, dtype: torch.dtype) -> None:
     stays as it is, as do the two heads.
 
     Raises:
+        ArgumentError: if it does not spike.
         RuntimeUnavailableError: if the processor has no 8-bit dot products.
     """
     if not has_fast_int8():
         raise RuntimeUnavailableError(
             "this processor has no 8-bit dot products (AVX512-VNNI or AMX); use --precision auto"
         )
+    if model.config.neuron.kind == "leaky-relu":
+        raise ArgumentError("8-bit convolutions need spikes, which the twin has none of")
     step = 2 * RANGE * model.config.neuron.threshold / LEVELS
     for name, layer in model.spiking.items():
         if name != LAYER_NAMES[0]:

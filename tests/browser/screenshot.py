@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for a box")
     arguments = parser.parse_args()
     settings = Settings(weights=arguments.weights, reads=arguments.reads, source=arguments.source)
-    with serving(create_app(settings)) as url, launched() as browser:
+    with serving(create_app(settings, settings.load_detector())) as url, launched() as browser:
         page = browser.new_page(viewport={"width": arguments.width, "height": 900})
         page.goto(url + arguments.address)
         try:

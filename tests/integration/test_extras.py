@@ -1,4 +1,4 @@
-"""An installation without an extra says so in a line; the detector needs none."""
+"""An installation without an extra says so in a line; the detector and its command need none."""
 
 import importlib.util
 import subprocess
@@ -12,6 +12,18 @@ from spyv4 import Detector
 from spyv4.cli import bench_command, export_command
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.extras import EXTRAS
+
+BARE = f"""
+import sys
+sys.modules |= dict.fromkeys({[*EXTRAS["app"], *EXTRAS["onnx"], *EXTRAS["train"], "starlette"]})
+"""
+"""Python as `pip install spyv4` has it: to import what only extras bring fails."""
+
+
+def run_bare(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", BARE + code, *arguments], capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture
@@ -36,7 +48,7 @@ def test_all_extras_are_installed_here():
     ("command", "missing", "extra"),
     [
         (detector_app.entry.serve_command, "uvicorn", "app"),
-        (detector_app.entry.detect_command, "skimage", "app"),
+        (detector_app.entry.webcam_command, "skimage", "app"),
         (training.entry.train_command, "albumentations", "train"),
         (training.entry.eval_command, "pycocotools", "train"),
         (lambda: export_command(["--output", "a.onnx"]), "onnxscript", "onnx"),
@@ -63,3 +75,22 @@ def test_the_detector_loads_none_of_what_the_extras_bring():
     code = f"import sys, spyv4; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pictures_are_looked_at_without_any_extra(tmp_path, jpeg):
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    code = "from detector_app.detect_cli import detect_command; sys.exit(detect_command())"
+    done = run_bare(code, str(tmp_path / "a.jpg"), "--output", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "a.jpg" in done.stdout
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("command", ["serve", "webcam"])
+def test_the_commands_that_need_an_extra_name_it(command):
+    code = f"from detector_app.entry import {command}_command as run; sys.exit(run())"
+    done = run_bare(code, "--source", "demo")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"spyv4-{command}: error: fastapi and ")
+    assert done.stderr.endswith("need pip install 'spyv4[app]'\n")
+    assert done.stderr.count("\n") == 1

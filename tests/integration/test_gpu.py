@@ -1,14 +1,23 @@
 """What only a CUDA GPU can show; run with `pytest -m gpu`."""
 
 import copy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
-from torch.utils._pytree import tree_map
 
+from spyv4 import SPYv4
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
+from spyv4.validation import to_mapping
 from tests.helpers.tiny_model import firing_rates, tiny_model
+from tests.integration.training_runs import recipe
+from training.data import Batch, TrainingLoader
+from training.loop import Trainer
+from training.run_state import RunState
+from training.runs import RunFolder
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
@@ -32,18 +41,57 @@ def test_gpu_agrees_with_cpu_in_float32() -> None:
     torch.testing.assert_close(rates[0], rates[1], atol=0.01, rtol=0.0)
 
 
+def gpu_trainer(tmp_path: Path, **changes: Any) -> Trainer:
+    """A trainer of the tiny network on the GPU; batches are given by hand."""
+    config = recipe(**changes)
+    loader = cast(
+        "TrainingLoader", SimpleNamespace(steps_per_epoch=100, fingerprint="", teacher=None)
+    )
+    model = SPYv4(config.model).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = RunState(model, loader, config)
+    state.train_mode()
+    return Trainer(state, loader, RunFolder(tmp_path), compile_step=False)
+
+
+def batch() -> Batch:
+    """As the loader hands it out: in page-locked memory."""
+    images = torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8).pin_memory()
+    targets = torch.tensor([[i, i, 30.0, 30.0, 20.0, 24.0] for i in range(4)])
+    return Batch(images, targets.pin_memory())
+
+
 @pytest.mark.gpu
 @needs_gpu
-def test_memory_of_a_read_does_not_grow_with_the_reads() -> None:
-    model = tiny_model().cuda()
-    images = torch.rand(8, 3, 64, 64, device="cuda")
+def test_memory_of_training_does_not_grow_with_the_reads(tmp_path: Path) -> None:
     peaks = []
     for reads in (1, 16):
+        trainer = gpu_trainer(tmp_path, reads=reads)
+        trainer.train_batch(batch())
         torch.cuda.reset_peak_memory_stats()
-        state = model.initial_state(8, (64, 64))
-        for _ in range(reads):
-            maps, state = model.step(images, state)
-            (maps.p5.sum() + maps.p4.sum()).backward()  # type: ignore[no-untyped-call]
-            state = tree_map(torch.Tensor.detach, state)
+        trainer.train_batch(batch())
         peaks.append(torch.cuda.max_memory_allocated())
     assert peaks[1] <= 1.05 * peaks[0]
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("codec", ["scaled", "yolov4"])
+@pytest.mark.parametrize("rule", ["fptt", "fptt-k"])
+def test_a_batch_does_not_wait_for_the_gpu(tmp_path: Path, codec: str, rule: str) -> None:
+    """Nothing between two entries of the log makes the processor wait."""
+    model = to_mapping(recipe().model) | {"codec": codec}
+    trainer = gpu_trainer(
+        tmp_path,
+        model=model,
+        reads=4,
+        learner={"kind": rule, "updates": 2},
+        optimizer={"name": "adamw", "ema_decay": 0.9},
+    )
+    trainer.train_batch(batch())  # what is made once may wait
+    waiting = batch()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.train_batch(waiting)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector_app.demo import PHOTOGRAPHS, SHOT_FRAMES, Box, DemoSource
+from detector_app.demo import SHOT_FRAMES, DemoSource
 from spyv4 import Detections, Detector, shipped_weights
 from spyv4.checkpoint import file_sha256
 from spyv4.heads.boxes import iou
 from spyv4.weights import find_weights, load_weights
+from tests.helpers.demo_view import OBJECTS, Box, demo_views
 
 LEAST = 0.9  # share of the frames that show an object whole in which it must be found
 DOG = Path(__file__).parents[3] / "shared" / "data" / "photos" / "dog.jpg"
@@ -38,10 +39,11 @@ def test_demo_objects_are_found_at_the_defaults_where_they_are_shown_whole(
     detector: Detector, name: str
 ) -> None:
     source = DemoSource()
-    views = ((index, source.view(index)) for index in range(0, SHOT_FRAMES * len(PHOTOGRAPHS), 4))
-    whole = [i for i, v in views if v.whole and v.photograph.class_name == name]
+    every = range(0, SHOT_FRAMES * len(OBJECTS), 4)
+    views = zip(every, demo_views(every), strict=True)
+    whole = [(i, view.box) for i, view in views if view.whole and view.class_name == name]
     assert len(whole) >= 5
-    found = sum(finds(detector.detect(source.frame(i)), name, source.view(i).box) for i in whole)
+    found = sum(finds(detector.detect(source.frame(i)), name, box) for i, box in whole)
     assert found >= LEAST * len(whole), f"found in {found} of {len(whole)} frames"
 
 

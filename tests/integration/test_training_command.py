@@ -10,9 +10,10 @@ import torch
 from spyv4.checkpoint import load_model
 from spyv4.errors import CheckpointError
 from tests.integration.training_runs import TINY, command, draw_pictures
-from training.checkpoints import LAST, WEIGHTS, load_run
-from training.cli import train_command, train_parser
+from training.arguments import train_parser
+from training.cli import train_command
 from training.resolve import resolve_config
+from training.runs import LAST, WEIGHTS, RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_finished_and_half_done_runs_are_not_overwritten(
     assert "add --resume or choose another --run" in capsys.readouterr().err
     assert (run_dir / LAST).read_bytes() == before
     assert train_command(command(root, run_dir, "--resume", "--epochs", "2")) == 0
-    assert load_run(run_dir)["position"] == [2, 0]
+    assert RunFolder(run_dir).load()["position"] == [2, 0]
 
 
 def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
@@ -42,7 +43,7 @@ def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
     bare += " --no-compile --no-tensorboard --no-eval --resume"
     more = ["--epochs", "2", "--set", "optimizer.weight_decay=0.2"]
     assert train_command([*bare.split(), *more]) == 0
-    state = load_run(tmp_path)
+    state = RunFolder(tmp_path).load()
     config = json.loads(state["config"])
     assert (config["epochs"], config["batch_size"], config["learner"]["alpha"]) == (2, 4, 0.05)
     assert config["model"]["width_multiple"] == 0.125
@@ -92,7 +93,7 @@ def test_damaged_checkpoint_is_refused(
 ) -> None:
     (tmp_path / LAST).write_bytes(data)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        load_run(tmp_path)
+        RunFolder(tmp_path).load()
     assert train_command(command(root, tmp_path, "--resume")) == 2
     assert LAST in capsys.readouterr().err
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.helpers.sessions import session
 from tests.integration.training_runs import command, draw_pictures
-from training.checkpoints import LAST, load_run
 from training.interrupts import STOPPING
+from training.runs import LAST, RunFolder
 
 HOLD = """
 import os, sys, time
@@ -32,13 +32,13 @@ READING = "import training.data.voc as voc; voc.check_picture = hold\n"
 DECODING = "import training.data.pictures as pictures; pictures.decode_rgb = hold\n"
 EVALUATING = "import training.evaluate.runner as runner; runner.decode_rgb = hold\n"
 SECOND_BATCH = """
-from training.engine import Trainer
-plain = Trainer._train_batch
+from training.loop import Trainer
+plain = Trainer.train_batch
 def batch(self, *arguments, **named):
-    if self.global_step == 1:
+    if self.state.step == 1:
         hold()
     return plain(self, *arguments, **named)
-Trainer._train_batch = batch
+Trainer.train_batch = batch
 """
 # Not sh, which takes blocked signals again where a compiler does not.
 COMPILER = """#!/usr/bin/env bash
@@ -92,7 +92,7 @@ def test_an_evaluation_ends_at_once_and_names_the_checkpoint(root: Path, tmp_pat
             "go on with the same command and --resume"
         )
         assert "Traceback" not in run.stderr
-    assert load_run(run_dir)["position"] == [1, 0]
+    assert RunFolder(run_dir).load()["position"] == [1, 0]
 
 
 def test_a_batch_is_finished_and_saved(root: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_batch_is_finished_and_saved(root: Path, tmp_path: Path) -> None:
             "go on with the same command and --resume"
         )
         assert not json.loads(run.stdout.removeprefix("held"))["complete"]
-    assert load_run(run_dir)["position"] == [0, 2]
+    assert RunFolder(run_dir).load()["position"] == [0, 2]
 
 
 def test_second_ctrl_c_ends_at_once(root: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_second_ctrl_c_ends_at_once(root: Path, tmp_path: Path) -> None:
         assert run.end() == 128 + signal.SIGINT
         assert "--resume" in run.stderr.splitlines()[-1]
         assert "Traceback" not in run.stderr
-    assert load_run(run_dir)["position"] == [0, 1]
+    assert RunFolder(run_dir).load()["position"] == [0, 1]
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_compiling_ends_at_once_and_leaves_nothing_half_written(root: Path, tmp_
         run.wait_for(mark.exists, "the compiler")
         folder, written = mark.read_text().split()
         assert (Path(folder) / written).read_text() == "half\n"
-        assert "compiling the step, about a minute" in run.stderr
+        assert "compiling the step, a minute or two" in run.stderr
         run.signal(signal.SIGINT)
         assert run.end() == 128 + signal.SIGINT
         assert run.stderr.splitlines()[-1] == "spyv4-train: stopped while compiling the step"

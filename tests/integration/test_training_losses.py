@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-import training.engine
+import training.loop
+import training.runs
 from spyv4.checkpoint import load_model, save_model
 from tests.helpers.tiny_model import tiny_config
 from tests.integration.training_runs import (
@@ -21,10 +22,10 @@ from tests.integration.training_runs import (
     train,
     trainer,
 )
-from training.checkpoints import LAST, WEIGHTS, load_run, weights_problem
 from training.cli import train_command
-from training.engine import Trainer
 from training.errors import DataWorkerError
+from training.loop import Trainer
+from training.runs import LAST, WEIGHTS, RunFolder, weights_problem
 
 
 class Killed(BaseException):
@@ -38,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def resumed(root: Path, run_dir: Path) -> Trainer:
     run = trainer(root, run_dir, recipe(epochs=1))
-    run.load_state_dict(load_run(run_dir))
+    run.state.load_state_dict(run.folder.load())
     return run
 
 
@@ -62,15 +63,15 @@ def test_killed_between_its_two_files_a_run_goes_on(
         return checked
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.engine, "save_run", once(training.engine.save_run))
-        patch.setattr(training.engine, "save_model", once(training.engine.save_model))
+        patch.setattr(training.runs, "write_atomically", once(training.runs.write_atomically))
+        patch.setattr(training.runs, "save_model", once(training.runs.save_model))
         with pytest.raises(Killed):
             train(run)
     again = resumed(root, run_dir)
     train(again)
     assert_same_training(whole, again)
-    with again.evaluated():
-        assert weights_problem(again.model, run_dir / WEIGHTS) == ""
+    with again.state.evaluated():
+        assert weights_problem(again.state.model, run_dir / WEIGHTS) == ""
 
 
 @pytest.mark.parametrize(
@@ -135,12 +136,12 @@ def before_calls(monkeypatch: pytest.MonkeyPatch, where: object, name: str, numb
 
 
 MOMENTS = [
-    (Trainer, "_train_batch", 1),
-    (Trainer, "_train_batch", 5),
+    (Trainer, "train_batch", 1),
+    (Trainer, "train_batch", 5),
     (torch.Tensor, "backward", 3),
-    (training.engine, "save_model", 2),
-    (training.engine, "save_run", 2),
-    (training.engine, "StepReport", 4),
+    (training.runs, "save_model", 2),
+    (training.runs, "write_atomically", 2),
+    (training.loop, "StepReport", 4),
 ]
 
 
@@ -162,11 +163,11 @@ def test_a_killed_worker_costs_nothing(
         before_calls(patch, where, name, number)
         with pytest.raises(DataWorkerError, match="--workers 0"):
             train(run)
-    done = load_run(tmp_path / "run")["position"][1]
+    done = RunFolder(tmp_path / "run").load()["position"][1]
     assert 1 <= done < PICTURES
-    assert done == run.position.step
+    assert done == run.state.position.step
     again = trainer(root, tmp_path / "run", config)
-    again.load_state_dict(load_run(tmp_path / "run"))
+    again.state.load_state_dict(RunFolder(tmp_path / "run").load())
     train(again)
     assert_same_training(whole, again)
 
@@ -177,7 +178,7 @@ def test_a_killed_worker_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before_calls(monkeypatch, Trainer, "_train_batch", 2)
+    before_calls(monkeypatch, Trainer, "train_batch", 2)
     assert train_command(command(root, tmp_path, "--workers", "1", "--batch-size", "1")) == 1
     error = capsys.readouterr().err
     assert "Traceback" not in error

@@ -1,5 +1,6 @@
 """A run that is stopped and resumed is the run that was not."""
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.integration.training_runs import (
     train,
     trainer,
 )
-from training.checkpoints import WEIGHTS, load_run
+from training.runs import WEIGHTS, RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_resumed_run_equals_the_uninterrupted_one(
     torch.manual_seed(999)
     second = trainer(root, tmp_path / "cut", config)
     torch.manual_seed(12345)
-    second.load_state_dict(load_run(tmp_path / "cut"))
+    second.state.load_state_dict(RunFolder(tmp_path / "cut").load())
     after = train(second)
     assert [r.loss for r in before + after] == [r.loss for r in reports]
     assert_same_training(whole, second)
@@ -96,7 +97,7 @@ def test_number_of_workers_does_not_matter(root: Path, tmp_path: Path) -> None:
     helped = trainer(root, tmp_path / "helped", config, workers=1)
     train(helped, stop_after=2, number=signal.SIGINT)
     resumed = trainer(root, tmp_path / "helped", config, workers=1)
-    resumed.load_state_dict(load_run(tmp_path / "helped"))
+    resumed.state.load_state_dict(RunFolder(tmp_path / "helped").load())
     train(resumed)
     assert_same_training(alone, resumed)
 
@@ -121,7 +122,7 @@ def saved(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     """The checkpoint of a run of the paper's recipe."""
     run_dir = tmp_path_factory.mktemp("saved")
     train(trainer(root, run_dir, recipe()), stop_after=1)
-    return load_run(run_dir)
+    return RunFolder(run_dir).load()
 
 
 @pytest.mark.parametrize(
@@ -138,19 +139,33 @@ def test_checkpoint_of_another_recipe_is_refused(
     root: Path, tmp_path: Path, saved: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
-        trainer(root, tmp_path, recipe(**changes)).load_state_dict(saved)
+        trainer(root, tmp_path, recipe(**changes)).state.load_state_dict(saved)
 
 
-def test_checkpoint_of_other_data_is_refused(
+def test_checkpoint_of_other_pictures_is_refused(
+    root: Path, tmp_path: Path, saved: dict[str, Any]
+) -> None:
+    """As many as before, one box moved by a pixel; the same ones at another place are fine."""
+    moved = Path(shutil.copytree(root, tmp_path / "moved"))
+    trainer(moved, tmp_path, recipe()).state.load_state_dict(saved)
+    (first, *_) = sorted(moved.glob("**/Annotations/*.xml"))
+    text = first.read_text()
+    assert "<xmin>8</xmin>" in text
+    first.write_text(text.replace("<xmin>8</xmin>", "<xmin>9</xmin>"))
+    with pytest.raises(ConfigError, match="pictures or their boxes are not those"):
+        trainer(moved, tmp_path, recipe()).state.load_state_dict(saved)
+
+
+def test_checkpoint_of_another_batch_size_is_refused(
     root: Path, tmp_path: Path, saved: dict[str, Any]
 ) -> None:
     with pytest.raises(ConfigError, match=f"{STEPS} batches an epoch, now there are"):
-        trainer(root, tmp_path, recipe(batch_size=BATCH + 2)).load_state_dict(saved)
+        trainer(root, tmp_path, recipe(batch_size=BATCH + 2)).state.load_state_dict(saved)
 
 
 def test_learning_rate_may_change_on_resume(
     root: Path, tmp_path: Path, saved: dict[str, Any]
 ) -> None:
     run = trainer(root, tmp_path, recipe(optimizer={"learning_rate": 1e-4}))
-    run.load_state_dict(saved)
+    run.state.load_state_dict(saved)
     assert {report.learning_rate for report in train(run)} == {1e-4}

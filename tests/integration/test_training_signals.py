@@ -18,9 +18,9 @@ from tests.integration.training_runs import (
     train,
     trainer,
 )
-from training.checkpoints import LAST, WEIGHTS, load_run
-from training.cli import train_parser
+from training.arguments import train_parser
 from training.resolve import resolve_config
+from training.runs import LAST, WEIGHTS, RunFolder
 
 PROGRAM = "import sys; from training.entry import train_command; sys.exit(train_command())"
 
@@ -50,14 +50,14 @@ def test_signal_to_the_group_saves_and_ends(tmp_path: Path, number: signal.Signa
     assert not list(run_dir.glob("*.part"))
     load_model(run_dir / WEIGHTS)
 
-    saved = load_run(run_dir)
+    saved = RunFolder(run_dir).load()
     assert json.loads(saved["config"])["seed"] == config.seed
     epoch, step = saved["position"]
     assert 1 <= epoch * STEPS + step < 10_000
     whole = trainer(root, tmp_path / "whole", config)
     train(whole, stop_after=epoch * STEPS + step + 2)
     resumed = trainer(root, tmp_path / "resumed", config)
-    resumed.load_state_dict(saved)
+    resumed.state.load_state_dict(saved)
     train(resumed, stop_after=2)
     assert_same_training(whole, resumed)
 

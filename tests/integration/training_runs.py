@@ -14,9 +14,11 @@ from spyv4.validation import from_mapping, to_mapping
 from tests.helpers.tiny_model import tiny_config
 from tests.helpers.voc_tree import CLASS_NAMES, Scene, Thing, write_voc_tree
 from training.config import TrainingConfig
-from training.data import TrainingLoader, read_split
-from training.engine import Trainer
+from training.data import LoaderOptions, TrainingLoader, read_split
+from training.loop import Trainer
 from training.report.log import RunLog, StepReport
+from training.run_state import RunState
+from training.runs import RunFolder
 
 PICTURES, BATCH = 13, 4
 STEPS = PICTURES // BATCH
@@ -60,23 +62,11 @@ def trainer(
 ) -> Trainer:
     """A fresh trainer on the CPU."""
     torch.manual_seed(config.seed)
-    loader = TrainingLoader(
-        read_split(root, "VOC2012:train", CLASS_NAMES),
-        CLASS_NAMES,
-        config.model.image_size,
-        config.batch_size,
-        seed=config.seed,
-        augmentation=config.augmentation if augment else None,
-        workers=workers,
-    )
-    return Trainer(
-        SPYv4(config.model),
-        loader,
-        config,
-        run_dir,
-        device=torch.device("cpu"),
-        compile_step=False,
-    )
+    images = read_split(root, "VOC2012:train", CLASS_NAMES)
+    loader = TrainingLoader(images, config, LoaderOptions(workers), augment=augment)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    state = RunState(SPYv4(config.model), loader, config)
+    return Trainer(state, loader, RunFolder(run_dir), compile_step=False)
 
 
 class Log(RunLog):
@@ -96,7 +86,7 @@ class Log(RunLog):
 
 def train(run: Trainer, stop_after: int = 0, number: int = signal.SIGTERM) -> list[StepReport]:
     """Run to the end, or until `stop_after` batches are done."""
-    with Log(run.run_dir, stop_after, number) as log:
+    with Log(run.folder.path, stop_after, number) as log:
         complete = run.run(log)
     assert complete == (stop_after == 0)
     return log.reports
@@ -104,9 +94,9 @@ def train(run: Trainer, stop_after: int = 0, number: int = signal.SIGTERM) -> li
 
 def assert_same_training(one: Trainer, other: Trainer) -> None:
     """Everything that a run consists of is equal to the last bit."""
-    assert one.position == other.position
-    mine, _ = tree_flatten_with_path(one.state_dict())
-    theirs, _ = tree_flatten_with_path(other.state_dict())
+    assert one.state.position == other.state.position
+    mine, _ = tree_flatten_with_path(one.state.state_dict())
+    theirs, _ = tree_flatten_with_path(other.state.state_dict())
     assert [path for path, _ in mine] == [path for path, _ in theirs]
     for (path, left), (_, right) in zip(mine, theirs, strict=True):
         same = torch.equal(left, right) if isinstance(left, Tensor) else left == right

@@ -1,11 +1,12 @@
 """Pictures and boxes: reading, augmenting and batching them."""
 
-from training.data.loader import Batch, TrainingLoader
+from training.data.loader import Batch, LoaderOptions, TrainingLoader
 from training.data.voc import AnnotatedImage, ObjectAnnotation, parse_image_sets, read_split
 
 __all__ = [
     "AnnotatedImage",
     "Batch",
+    "LoaderOptions",
     "ObjectAnnotation",
     "TrainingLoader",
     "parse_image_sets",

@@ -4,22 +4,32 @@ Whoever builds a batch, in whatever process and after whatever interruption, get
 so a run can be resumed in the middle of an epoch, with another number of workers.
 """
 
+import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from spyv4.config import check_image_size
 from spyv4.validation import require
-from training.config import AugmentationConfig
+from training.config import AugmentationConfig, TrainingConfig
+from training.data.fingerprint import fingerprint
 from training.data.pictures import Picture, PictureCache, Sample
 from training.data.voc import AnnotatedImage, from_voc_pixels
 from training.data.workers import in_workers
+from training.distillation.teacher import Teacher, TeacherView
 from training.errors import DatasetError
 
+if TYPE_CHECKING:
+    from training.data.augment import Augmenter
+
+Place = tuple[int, int]
+"""(epoch, step) of a batch, both from 0."""
 _ORDER, _SAMPLE = 0, 1
 _ROUNDING = 1e-9
 # The plain stretch of evaluation.
@@ -41,10 +51,34 @@ class Batch(NamedTuple):
         images: uint8 [batch, 3, height, width] RGB, channels last in memory.
         targets: float32 [n, 6], (index in the batch, class index, cx, cy, width, height) in
             continuous pixels of the images, from 0.
+        teacher: what the teacher says of the images, where there is one.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
+    teacher: TeacherView | None = None
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """What does not change the batches, but how they are made.
+
+    Attributes:
+        workers: processes that build batches; 0 builds them in this one.
+        cache_side: larger pictures are kept with this longer side, in pixels.
+        cache_gib: memory for decoded pictures in GiB; the others are decoded each time.
+        pinned: hand batches out in page-locked memory, from which a GPU copies on its own.
+    """
+
+    workers: int = 0
+    cache_side: int = 512
+    cache_gib: float = 8.0
+    pinned: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 0, f"workers must not be negative, not {self.workers}")
+        require(self.cache_side >= 1, f"cache_side must be at least 1, not {self.cache_side}")
+        require(self.cache_gib >= 0, f"cache_gib must not be negative, not {self.cache_gib}")
 
 
 def repeat_factors(
@@ -74,72 +108,53 @@ class TrainingLoader:
 
     Args:
         images: the pictures.
-        class_names: the classes in the order of the network's outputs.
-        image_size: (height, width) in pixels, multiples of 32.
-        batch_size: pictures a batch, >= 1; what does not fill a batch is left out of an epoch.
-        seed: of all randomness, >= 0.
-        augmentation: how to vary the pictures; None stretches them as evaluation does.
-        workers: processes that build batches; 0 builds them here.
-        repeat_threshold: see `repeat_factors`.
-        cache_side: larger pictures are kept with this longer side, in pixels.
-        cache_gib: memory for decoded pictures in GiB; the others are decoded each time.
+        config: classes, picture and batch size, seed, augmentation and how often rare classes are
+            shown; what does not fill a batch is left out of an epoch.
+        options: how the batches are made.
+        augment: whether to vary the pictures; if not, they are stretched as in evaluation.
+        teacher: YOLOX as an .onnx file, asked about every picture as it is trained on.
 
     Raises:
-        ConfigError: if a setting is out of range.
+        CheckpointError: if the teacher is none.
         DatasetError: if the pictures do not fill one batch.
     """
 
     def __init__(
         self,
         images: Sequence[AnnotatedImage],
-        class_names: Sequence[str],
-        image_size: tuple[int, int],
-        batch_size: int,
-        seed: int = 0,
-        augmentation: AugmentationConfig | None = None,
-        workers: int = 0,
-        repeat_threshold: float = 0.0,
+        config: TrainingConfig,
+        options: LoaderOptions | None = None,
         *,
-        cache_side: int = 512,
-        cache_gib: float = 8.0,
+        augment: bool = True,
+        teacher: Path | None = None,
     ) -> None:
-        check_image_size(image_size)
-        require(batch_size >= 1, f"batch_size must be at least 1, not {batch_size}")
-        require(seed >= 0, f"seed must not be negative, not {seed}")
-        require(workers >= 0, f"workers must not be negative, not {workers}")
-        require(
-            0 <= repeat_threshold <= 1, f"repeat_threshold must be in 0..1, not {repeat_threshold}"
-        )
-        require(cache_side >= 1, f"cache_side must be at least 1, not {cache_side}")
-        require(cache_gib >= 0, f"cache_gib must not be negative, not {cache_gib}")
-        self._image_size = image_size
-        self._batch_size = batch_size
-        self._seed = seed
-        self._augmentation = augmentation
-        self._workers = workers
-        self._annotations = [_training_objects(image, tuple(class_names)) for image in images]
+        self.fingerprint = fingerprint(images)
+        self._config = config
+        self._options = options or LoaderOptions()
+        names, size = config.model.class_names, config.model.image_size
+        self.teacher = Teacher(teacher, names, size) if teacher is not None else None
+        annotations = [_training_objects(image, names) for image in images]
         self._cache = PictureCache(
             [image.image_path for image in images],
             [image.size for image in images],
-            cache_side,
-            int(cache_gib * 2**30),
+            self._options.cache_side,
+            int(self._options.cache_gib * 2**30),
         )
-        labels = [objects[:, 4].astype(np.int64) for objects in self._annotations]
-        self._repeats = (
-            repeat_factors(labels, len(class_names), repeat_threshold) if labels else np.zeros(0)
+        labels = [objects[:, 4].astype(np.int64) for objects in annotations]
+        repeats = (
+            repeat_factors(labels, len(names), config.repeat_threshold) if labels else np.zeros(0)
         )
         # The rounding errors of sums must not cost a picture.
-        self._samples = int(self._repeats.sum() + _ROUNDING)
-        if self._samples < batch_size:
+        self.steps_per_epoch = int(repeats.sum() + _ROUNDING) // config.batch_size
+        """Batches in every epoch."""
+        if self.steps_per_epoch == 0:
             raise DatasetError(
-                f"{len(images)} pictures do not fill one batch of {batch_size}; "
+                f"{len(images)} pictures do not fill one batch of {config.batch_size}; "
                 f"use a smaller batch or more pictures"
             )
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in every epoch."""
-        return self._samples // self._batch_size
+        self._batches = _Batches(
+            self._cache, annotations, repeats, config, augment=augment, teacher=teacher
+        )
 
     def prepare(self) -> None:
         """Decode the pictures that memory is for; once, later calls do nothing.
@@ -149,12 +164,17 @@ class TrainingLoader:
         """
         self._cache.fill()
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of `epoch` from `first_step` on, exactly as a whole epoch has them.
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Indices of the pictures in the order of `epoch`; `steps_per_epoch` batches at least."""
+        return self._batches.order(epoch)
+
+    def batches(self, epoch: int, first_step: int = 0, epochs: int = 1) -> Iterator[Batch]:
+        """The batches from `first_step` of `epoch` on, exactly as whole epochs have them.
 
         Args:
             epoch: from 0.
             first_step: how many batches to leave out, 0..steps_per_epoch.
+            epochs: how many epochs, the one at hand included; their workers are the same.
 
         Raises:
             ConfigError: if an argument is out of range.
@@ -166,97 +186,106 @@ class TrainingLoader:
             0 <= first_step <= self.steps_per_epoch,
             f"first_step must be in 0..{self.steps_per_epoch}, not {first_step}",
         )
-        return self._iterate(epoch, first_step)
+        first = epoch * self.steps_per_epoch
+        places = range(first + first_step, first + epochs * self.steps_per_epoch)
+        return self._iterate([divmod(place, self.steps_per_epoch) for place in places])
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """Indices of the pictures in the order of `epoch`; `steps_per_epoch` batches at least.
-
-        The repeat factors are rounded up or down at random with the right mean, by systematic
-        sampling, which keeps the length the same every epoch.
-        """
-        rng = np.random.default_rng((self._seed, epoch, _ORDER))
-        shuffled = rng.permutation(len(self._repeats))
-        ends = np.floor(np.cumsum(self._repeats[shuffled]) + rng.random() + _ROUNDING).astype(
-            np.int64
-        )
-        counts = np.diff(ends, prepend=0)
-        return rng.permutation(np.repeat(shuffled, counts))
-
-    def _iterate(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        """Decode once, then hand the steps to the workers."""
+    def _iterate(self, places: Sequence[Place]) -> Iterator[Batch]:
+        """Decode once, then hand the places to the workers."""
         self.prepare()
-        steps = _EpochSteps(
-            self._cache,
-            self._annotations,
-            self.order(epoch),
-            image_size=self._image_size,
-            batch_size=self._batch_size,
-            seed=self._seed,
-            epoch=epoch,
-            augmentation=self._augmentation or _PLAIN,
-        )
-        for batch in in_workers(steps, range(first_step, self.steps_per_epoch), self._workers):
+        for batch in in_workers(
+            self._batches, places, self._options.workers, pinned=self._options.pinned
+        ):
             if isinstance(batch, DatasetError):
                 raise batch
             yield batch
 
 
-class _EpochSteps(Dataset[Batch | DatasetError]):
-    """Step -> batch, for one epoch."""
+class _Batches(Dataset[Batch | DatasetError]):
+    """(epoch, step) -> batch."""
 
     def __init__(
         self,
         cache: PictureCache,
         annotations: Sequence[NDArray[np.float32]],
-        order: NDArray[np.int64],
+        repeats: NDArray[np.float64],
+        config: TrainingConfig,
         *,
-        image_size: tuple[int, int],
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        augmentation: AugmentationConfig,
+        augment: bool,
+        teacher: Path | None,
     ) -> None:
-        from training.data.augment import Augmenter
-
         self._cache = cache
         self._annotations = annotations
-        self._order = order
-        self._image_size = image_size
-        self._batch_size = batch_size
-        self._key = (seed, epoch, _SAMPLE)
-        self._augmenter = Augmenter(augmentation, image_size)
-        self._mosaic_share = augmentation.mosaic_share(epoch)
+        self._repeats = repeats
+        self._config = config
+        self._teacher = teacher
+        self._augmentation = config.augmentation if augment else _PLAIN
 
-    def __getitem__(self, step: int) -> Batch | DatasetError:
-        """The batch of `step`; an error is a value here, since workers garble exceptions."""
-        images = np.empty((self._batch_size, *self._image_size, 3), np.uint8)
+    @lru_cache(maxsize=2)  # noqa: B019 - one of these a run
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Indices of the pictures, at least as many as the epoch has samples.
+
+        The repeat factors are rounded up or down at random with the right mean, by systematic
+        sampling, which keeps the length the same every epoch.
+        """
+        rng = np.random.default_rng((self._config.seed, epoch, _ORDER))
+        shuffled = rng.permutation(len(self._repeats))
+        ends = np.floor(np.cumsum(self._repeats[shuffled]) + rng.random() + _ROUNDING)
+        counts = np.diff(ends, prepend=0).astype(np.int64)
+        return rng.permutation(np.repeat(shuffled, counts))
+
+    @cached_property
+    def _augmenter(self) -> "Augmenter":
+        """Made where it is used: albumentations takes long to load."""
+        from training.data import augment
+
+        return augment.Augmenter(self._augmentation, self._config.model.image_size)
+
+    def __getitem__(self, place: Place) -> Batch | DatasetError:
+        """The batch of (epoch, step); an error is a value here, since workers garble exceptions."""
+        epoch, step = place
+        size, image_size = self._config.batch_size, self._config.model.image_size
+        images = np.empty((size, *image_size, 3), np.uint8)
         drawn = []
         try:
-            for index in range(self._batch_size):
-                images[index], rows = self._sample(step * self._batch_size + index)
+            for index in range(size):
+                images[index], rows = self._sample(epoch, step * size + index)
                 drawn.append(rows)
         except DatasetError as error:
             return error
-        samples = np.repeat(np.arange(self._batch_size), [len(rows) for rows in drawn])
+        samples = np.repeat(np.arange(size), [len(rows) for rows in drawn])
         rows = self._augmenter.cut(np.column_stack((np.concatenate(drawn), samples)))
         low, high = rows[:, :2], rows[:, 2:4]
         targets = np.hstack(
             (rows[:, 9:], rows[:, 4:5], (low + high) / 2, high - low), dtype=np.float32
         )
-        return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(targets))
+        pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
+        view = None
+        if self._teacher is not None:
+            names = self._config.model.class_names
+            view = _teacher_of_process(os.getpid(), self._teacher, names, image_size)(pictures)
+        return Batch(pictures, torch.from_numpy(targets), view)
 
-    def _sample(self, position: int) -> tuple[Picture, NDArray[np.float64]]:
-        """The sample at `position` of the epoch, its boxes not cut yet."""
-        rng = np.random.default_rng((*self._key, position))
-        if rng.random() >= self._mosaic_share:
-            return self._augmenter.single(self._load(position), rng)
-        others = rng.integers(len(self._order), size=3)
-        return self._augmenter.mosaic([self._load(i) for i in (position, *others)], rng)
+    def _sample(self, epoch: int, position: int) -> tuple[Picture, NDArray[np.float64]]:
+        """The sample at `position` of `epoch`, its boxes not cut yet."""
+        rng = np.random.default_rng((self._config.seed, epoch, _SAMPLE, position))
+        order = self.order(epoch)
+        if rng.random() >= self._augmentation.mosaic_share(epoch):
+            return self._augmenter.single(self._load(order[position]), rng)
+        others = rng.integers(len(order), size=3)
+        return self._augmenter.mosaic([self._load(order[i]) for i in (position, *others)], rng)
 
-    def _load(self, position: int) -> Sample:
-        """The picture at `position` of the epoch as it is kept."""
-        index = self._order[position]
+    def _load(self, index: int) -> Sample:
+        """Picture `index` as it is kept."""
         return self._cache[index], self._annotations[index]
+
+
+@lru_cache(maxsize=1)
+def _teacher_of_process(
+    _pid: int, path: Path, class_names: tuple[str, ...], image_size: tuple[int, int]
+) -> Teacher:
+    """A teacher of this process's own: ONNX Runtime's threads do not survive a fork."""
+    return Teacher(path, class_names, image_size)
 
 
 def _training_objects(image: AnnotatedImage, class_names: tuple[str, ...]) -> NDArray[np.float32]:

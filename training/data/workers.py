@@ -2,9 +2,9 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -15,13 +15,16 @@ from training.errors import DataWorkerError
 T = TypeVar("T")
 
 
-def in_workers(items: Dataset[T], indices: range, workers: int) -> Iterator[T]:
+def in_workers(
+    items: Dataset[T], indices: Sequence[Any], workers: int, *, pinned: bool = False
+) -> Iterator[T]:
     """The items at `indices`, in order, made ahead by forked processes.
 
     Args:
         items: index -> item.
         indices: those to make.
         workers: how many processes; 0 makes the items here.
+        pinned: whether to move the items to page-locked memory.
 
     Raises:
         DataWorkerError: if a worker has died, when an item of its is asked for.
@@ -31,6 +34,7 @@ def in_workers(items: Dataset[T], indices: range, workers: int) -> Iterator[T]:
         batch_size=None,
         sampler=indices,
         num_workers=workers,
+        pin_memory=pinned,
         multiprocessing_context="fork" if workers else None,
         worker_init_fn=_start_worker if workers else None,
         # Else it would draw from torch's global generator, and change what follows.

@@ -8,15 +8,25 @@ from spyv4.commandline import SCORE_THRESHOLD_NAMES, positive, share
 from spyv4.config import MAX_READS
 from spyv4.runtime.torch_runtime import Precision
 
+Group = argparse._ArgumentGroup
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `spyv4-eval`."""
-    data = parser.add_argument_group("data")
+    _add_data(parser.add_argument_group("data"))
+    _add_detector(parser.add_argument_group("detector"))
+    _add_scoring(parser.add_argument_group("scoring"))
+    _add_output(parser.add_argument_group("output"))
+
+
+def _add_data(data: Group) -> None:
     data.add_argument("--voc-root", type=Path, required=True, help="folder that holds VOC2007 etc.")
     data.add_argument("--eval", default="VOC2007:test", help="image sets (default: %(default)s)")
     data.add_argument("--limit", type=positive, help="only the first so many pictures")
     data.add_argument("--skip-bad", action="store_true", help="leave out damaged pictures")
-    model = parser.add_argument_group("detector")
+
+
+def _add_detector(model: Group) -> None:
     model.add_argument(
         "--weights",
         help="name or path of the weights (default: those shipped); with --predictions, "
@@ -57,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--max-detections", type=positive, default=1000, help="a picture (default: %(default)s)"
     )
-    scoring = parser.add_argument_group("scoring")
+
+
+def _add_scoring(scoring: Group) -> None:
     scoring.add_argument(
         "--predictions",
         type=Path,
@@ -77,7 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="COCO's metrics too (default: yes)",
     )
-    output = parser.add_argument_group("output")
+
+
+def _add_output(output: Group) -> None:
     output.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     output.add_argument(
         "--save-predictions",

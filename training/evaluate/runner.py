@@ -1,16 +1,21 @@
 """Running a detector over a data set once, and collecting what it finds at several reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spyv4.detector import Detector
 from spyv4.options import ReadOptions
 from spyv4.preprocess import Frame
 from spyv4.reading import EVERY_READ
+from spyv4.threads import use_threads
 from spyv4.types import Detections
 from training.data.pictures import decode_rgb
 from training.data.voc import AnnotatedImage
@@ -29,7 +34,8 @@ class ReadResult:
         firing_rate: share of neurons that spiked, 0..1: the mean over pictures, layers and the
             reads made so far.
         ms_per_image: wall time in milliseconds of preprocessing, the reads made so far (with
-            their firing rates) and decoding once, divided by the pictures.
+            their firing rates) and decoding once, divided by the pictures; as many batches as
+            there are threads are looked at side by side.
     """
 
     predictions: Predictions
@@ -47,8 +53,8 @@ def run_detector(
 ) -> dict[int, ReadResult]:
     """Look at every picture `max(reads)` times and keep what was found after each of `reads`.
 
-    Pictures are taken as stored, without EXIF rotation, since their annotations are. They are
-    decoded while the network is busy with those before them.
+    Pictures are taken as stored, without EXIF rotation, since their annotations are. Batches are
+    looked at side by side, each by one thread.
 
     Args:
         detector: the detector.
@@ -60,37 +66,69 @@ def run_detector(
     Raises:
         DatasetError: if a picture is missing or damaged; names the file.
     """
-    most = max(reads)
-    options = replace(options, reads=most, activity=True)
-    found: dict[int, list[Detections]] = {count: [] for count in reads}
-    rates, times_ms = np.zeros(most), dict.fromkeys(reads, 0.0)
+    options = replace(options, reads=max(reads), activity=True)
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+
+    def look(batch: Sequence[AnnotatedImage]) -> _Found:
+        return _look(detector, batch, options, reads)
+
+    looks: list[_Found] = []
+    at_once = min(torch.get_num_threads(), len(batches))
     with (
         tqdm(total=len(images), desc="detecting", unit="image", delay=2) as progress,
-        ThreadPoolExecutor(1) as ahead,
+        _one_thread_each(at_once) as pool,
     ):
-        batches = [
-            images[start : start + batch_size] for start in range(0, len(images), batch_size)
-        ]
-        waiting = ahead.submit(_decode, batches[0])
-        for index, batch in enumerate(batches):
-            frames = waiting.result()
-            if index + 1 < len(batches):
-                waiting = ahead.submit(_decode, batches[index + 1])
-            for read in detector.read_batch(frames, options, at=reads, activity_at=EVERY_READ):
-                if read.activity is not None:
-                    rates[read.number - 1] += read.activity.firing_rates.mean(1).sum().item()
-                if read.detections:
-                    found[read.number] += read.detections
-                    times_ms[read.number] += sum(read.detections[0].timings_ms.values())
-            progress.update(len(batch))
+        for found in pool.map(look, batches):
+            looks.append(found)
+            progress.update(len(found.rates))
+    rates = np.concatenate([found.rates for found in looks])
     return {
         count: ReadResult(
-            predictions_of_detections(found[count]),
-            float(rates[:count].mean()) / len(images),
-            times_ms[count] / len(images),
+            predictions_of_detections([d for found in looks for d in found.detections[count]]),
+            float(rates[:, :count].mean()),
+            sum(found.times_ms[count] for found in looks) / len(images) / at_once,
         )
         for count in reads
     }
+
+
+@contextmanager
+def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that compute alone: they need not wait for each other at every layer."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, initializer=use_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        use_threads(threads)
+
+
+class _Found(NamedTuple):
+    """What was found in a batch: by number of reads, and firing rates [pictures, reads]."""
+
+    detections: dict[int, list[Detections]]
+    rates: NDArray[np.float64]
+    times_ms: dict[int, float]
+
+
+def _look(
+    detector: Detector,
+    batch: Sequence[AnnotatedImage],
+    options: ReadOptions,
+    reads: Sequence[int],
+) -> _Found:
+    """Decode a batch and look at it."""
+    frames = _decode(batch)
+    found: dict[int, list[Detections]] = {}
+    rates, times_ms = [], {}
+    for read in detector.read_batch(frames, options, at=reads, activity_at=EVERY_READ):
+        if read.activity is not None:
+            rates.append(read.activity.firing_rates.float().mean(1).cpu().numpy())
+        if read.detections:
+            found[read.number] = read.detections
+            times_ms[read.number] = sum(read.detections[0].timings_ms.values())
+    return _Found(found, np.stack(rates, axis=1).astype(np.float64), times_ms)
 
 
 def _decode(batch: Sequence[AnnotatedImage]) -> list[Frame]:

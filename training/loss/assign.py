@@ -27,6 +27,10 @@ class Assignment(NamedTuple):
     boxes_cxcywh: Tensor
     labels: Tensor
 
+    def to(self, device: torch.device) -> "Assignment":
+        """The same on `device`."""
+        return Assignment(*(value.to(device, non_blocking=True) for value in self))
+
 
 def assign_yolov4(
     targets: Tensor, levels: Sequence[Level], unused_anchors: Tensor

@@ -17,16 +17,17 @@ from training.loss.assign import Assignment, assign_scaled, assign_yolov4
 
 
 class LossTerms(NamedTuple):
-    """Weighted terms of the loss, scalars."""
+    """Weighted terms of the loss, scalars; that of the teacher is 0 without one."""
 
     box: Tensor
     objectness: Tensor
     classes: Tensor
+    teacher: Tensor
 
     @property
     def total(self) -> Tensor:
         """Their sum."""
-        return self.box + self.objectness + self.classes
+        return self.box + self.objectness + self.classes + self.teacher
 
 
 class Positives(NamedTuple):
@@ -64,11 +65,18 @@ class DetectionLoss(ABC):
     def assign(self, maps: Maps, targets: Tensor) -> list[Assignment]:
         """Who is responsible for which object; the same at every read of the same pictures.
 
+        How many are responsible decides the shapes of what follows, so a GPU would be waited for:
+        it is computed where the targets are, and its result goes where the maps are.
+
         Args:
             maps: raw head maps of B pictures, of which only the shapes count.
             targets: (image, class, cx, cy, w, h) in pixels of the network's image, [N, 6].
         """
-        return self._assign(targets, split_levels(maps, self.model))
+        levels = tuple(
+            level._replace(anchors=anchor_tensor(head.anchors, targets.device))
+            for level, head in zip(split_levels(maps, self.model), self.model.heads, strict=True)
+        )
+        return [found.to(maps[0].device) for found in self._assign(targets, levels)]
 
     def __call__(self, maps: Maps, assignments: list[Assignment], targets: Tensor) -> LossTerms:
         """The terms for the head maps of one read.
@@ -97,6 +105,7 @@ class DetectionLoss(ABC):
             box * self.config.box_weight,
             objectness * self.config.objectness_weight,
             classes * self.config.class_weight,
+            zero,
         )
 
     @abstractmethod

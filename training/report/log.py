@@ -6,7 +6,7 @@ import time
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -16,8 +16,11 @@ from training.learning import Observation
 
 SHOW_S = 1.0
 PLOTTED = frozenset(
-    ("loss", "box", "objectness", "classes", "learning_rate", "firing_rate", "images_per_s")
-) | {"penalty_ratio", "drift"}
+    (
+        *("loss", "box", "objectness", "classes", "teacher"),
+        *("learning_rate", "firing_rate", "images_per_s", "penalty_ratio", "drift"),
+    )
+)
 """What goes to TensorBoard: `penalty_ratio` is the norm of the regulariser's gradient over that of
 the task, `drift` ||W - Wbar|| / ||W||, both at the last update of the batch."""
 
@@ -29,7 +32,7 @@ class StepReport(NamedTuple):
         epoch: from 0.
         step: within the epoch, from 0.
         global_step: since the start of the run, from 0.
-        terms: weighted box, objectness and class loss, mean over what was learned from, [3].
+        terms: weighted terms of the loss (`LossTerms`), mean over what was learned from, [4].
         learning_rate: of this batch.
         firing_rate: mean over layers at the last read, 0..1, a scalar.
         images: pictures in the batch.
@@ -91,7 +94,7 @@ class RunLog:
         self._penalty: dict[str, float] = {}
         self._recent: deque[tuple[StepReport, float]] = deque(maxlen=every)
 
-    def __enter__(self) -> "RunLog":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -151,17 +154,18 @@ class RunLog:
         waited = self._recent[-1][1] - self._recent[0][1] + reports[0].seconds
         terms = torch.stack([report.terms for report in reports]).mean(0)
         rates = torch.stack([report.firing_rate for report in reports])
-        box, objectness, classes = terms.tolist()
+        box, objectness, classes, teacher = terms.tolist()
         entry: dict[str, Any] = {
             "global_step": last.global_step,
             "epoch": last.epoch,
             "learning_rate": last.learning_rate,
             "images_per_s": sum(r.images for r in reports) / waited,
             "peak_memory_mib": _peak_memory_mib(),
-            "loss": box + objectness + classes,
+            "loss": box + objectness + classes + teacher,
             "box": box,
             "objectness": objectness,
             "classes": classes,
+            "teacher": teacher,
             "firing_rate": rates.mean().item(),
         }
         if last.observation is not None:
@@ -173,9 +177,10 @@ class RunLog:
 def _shown(entry: dict[str, Any]) -> str:
     """The figures of the progress line."""
     penalty = f" penalty/task {entry['penalty_ratio']:.1e}" if entry.get("penalty_ratio") else ""
+    teacher = f" teacher {entry['teacher']:.2f}" if entry["teacher"] else ""
     return (
         f"epoch {entry['epoch'] + 1} loss {entry['loss']:.3f} (box {entry['box']:.2f} "
-        f"obj {entry['objectness']:.2f} cls {entry['classes']:.2f}) "
+        f"obj {entry['objectness']:.2f} cls {entry['classes']:.2f}{teacher}) "
         f"lr {entry['learning_rate']:.1e} firing {entry['firing_rate']:.1%}{penalty} "
         f"{entry['images_per_s']:.0f} images/s"
     )

@@ -1,14 +1,19 @@
 """The Add-task (paper, figure 2; reference 3b): remember two marked numbers, and add them."""
 
+import math
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from spyv4.config import NeuronConfig
+from spyv4.errors import ConfigError
+from spyv4.files import write_atomically
 from spyv4.network.blocks import SpikingDense
-from spyv4.validation import Count, Positive, Whole, configuration
+from spyv4.validation import Count, NotNegative, Positive, Whole, configuration, to_mapping
 from training.config import LearnerConfig
 from training.learning import Learner
 
@@ -16,6 +21,7 @@ NEURONS = {"ltc": "adaptive-ltc", "alif": "adaptive-lif"}
 """The paper's names of the tasks' neurons, both with adaptive thresholds (equation 8)."""
 GOOD = 0.01
 LAST = 100
+SAVE_EVERY_S = 60.0
 
 
 @configuration
@@ -30,6 +36,8 @@ class AddConfig:
         batch_size: sequences a batch.
         size: neurons of the recurrent layer.
         learning_rate: of Adam, > 0.
+        epoch: batches after which the learning rule's epoch ends (W <- Wbar, where it does that).
+        stop_below: end early once the mean of the last 100 losses is below this; 0 for never.
         seed: of initial parameters and data.
     """
 
@@ -42,6 +50,8 @@ class AddConfig:
     batch_size: Count = 128
     size: Count = 128
     learning_rate: Positive = 3e-3
+    epoch: Count = 100
+    stop_below: NotNegative = 0.0
     seed: Whole = 0
 
 
@@ -119,37 +129,119 @@ class AddResult(NamedTuple):
     first_below_good: int | None
 
 
+class AddRun:
+    """A run of the Add-task, to be advanced batch by batch and gone on with later.
+
+    Args:
+        config: what is run.
+        compile_step: compile a step of the network, which takes seconds and then wins a quarter.
+    """
+
+    def __init__(self, config: AddConfig, *, compile_step: bool = False) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.network = AddNetwork(config.neuron, config.size)
+        if compile_step:
+            self.network.compile()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.learner = Learner(self.network.parameters(), self.optimizer, config.learner)
+        self.losses: list[float] = []
+
+    def advance(self) -> float:
+        """Learn from one batch; the error on a fresh one after it."""
+        self._learn(self._draw())
+        if (len(self.losses) + 1) % self.config.epoch == 0:
+            self.learner.end_epoch()
+        self.losses.append(evaluate_add(self.network, self._draw()))
+        return self.losses[-1]
+
+    def _draw(self) -> Sequences:
+        return draw_sequences(self.config.batch_size, self.config.length, self.generator)
+
+    def _learn(self, batch: Sequences) -> None:
+        """A loss counts the more the later it comes, since the end alone can be known."""
+        inputs, goals = batch
+        length = inputs.shape[1]
+        self.learner.sequence(
+            lambda t, state: self.network(inputs[:, t], state),
+            lambda output, t: (t + 1) / length * (output - goals).square().mean(),
+            self.network.initial_state(len(inputs)),
+            length,
+        )
+
+    @property
+    def recent(self) -> float:
+        """Mean of the last 100 losses; infinite before the first."""
+        last = self.losses[-LAST:]
+        return sum(last) / len(last) if last else math.inf
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        enough = len(self.losses) >= LAST and self.recent < self.config.stop_below
+        return enough or len(self.losses) >= self.config.iterations
+
+    def state_dict(self) -> dict[str, Any]:
+        """What going on needs."""
+        return {
+            "config": to_mapping(self.config),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "learner": self.learner.state_dict(),
+            "generator": self.generator.get_state(),
+            "losses": self.losses,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, perhaps to more iterations than were planned then.
+
+        Raises:
+            ConfigError: if it is of another run.
+        """
+        for name, value in to_mapping(self.config).items():
+            if name not in ("iterations", "stop_below") and state["config"][name] != value:
+                raise ConfigError(
+                    f"the checkpoint is of a run with {name} = {state['config'][name]}, not {value}"
+                )
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state["learner"])
+        self.generator.set_state(state["generator"])
+        self.losses = list(state["losses"])
+
+
 def run_add(
-    config: AddConfig, report: Callable[[int, float], None] = lambda _iteration, _loss: None
+    config: AddConfig,
+    report: Callable[[AddRun], None] = lambda _run: None,
+    *,
+    checkpoint: Path | None = None,
+    compile_step: bool = False,
 ) -> AddResult:
-    """Learn the task; `report` is told every iteration and its loss."""
-    torch.manual_seed(config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
-    network = AddNetwork(config.neuron, config.size)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    learner = Learner(network.parameters(), optimizer, config.learner)
-    losses: list[float] = []
-    for iteration in range(1, config.iterations + 1):
-        batch = draw_sequences(config.batch_size, config.length, generator)
-        _learn(learner, network, batch)
-        fresh = draw_sequences(config.batch_size, config.length, generator)
-        losses.append(evaluate_add(network, fresh))
-        report(iteration, losses[-1])
-    recent = losses[-LAST:]
-    good = (index for index, loss in enumerate(losses, start=1) if loss < GOOD)
-    return AddResult(losses, sum(recent) / len(recent), next(good, None))
+    """Learn the task.
 
+    Args:
+        config: what is run.
+        report: called at the start and after every iteration.
+        checkpoint: goes on from this file where it exists; written every minute and at the end.
+        compile_step: see `AddRun`.
 
-def _learn(learner: Learner, network: AddNetwork, batch: Sequences) -> None:
-    """One batch; a loss counts the more the later it comes, since the end alone can be known."""
-    inputs, goals = batch
-    length = inputs.shape[1]
-    learner.sequence(
-        lambda t, state: network(inputs[:, t], state),
-        lambda output, t: (t + 1) / length * (output - goals).square().mean(),
-        network.initial_state(len(inputs)),
-        length,
-    )
+    Raises:
+        ConfigError: if the checkpoint is of another run.
+    """
+    run = AddRun(config, compile_step=compile_step)
+    if checkpoint is not None and checkpoint.exists():
+        run.load_state_dict(torch.load(checkpoint, weights_only=True))
+    report(run)
+    saved = time.monotonic()
+    while not run.done:
+        run.advance()
+        report(run)
+        if checkpoint is not None and (run.done or time.monotonic() - saved > SAVE_EVERY_S):
+            write_atomically(checkpoint, lambda path: torch.save(run.state_dict(), path))
+            saved = time.monotonic()
+    good = (index for index, loss in enumerate(run.losses, start=1) if loss < GOOD)
+    return AddResult(run.losses, run.recent, next(good, None))
 
 
 @torch.no_grad()

@@ -7,8 +7,9 @@ import pytest
 
 from detector_app import cli, window
 from detector_app.annotate import STATUS_HEIGHT
-from detector_app.cli import detect_command, listen, serve_command, webcam_command
+from detector_app.cli import listen, serve_command, webcam_command
 from detector_app.demo import DemoSource
+from detector_app.detect_cli import detect_command
 from detector_app.errors import SourceError, SourceLostError
 from detector_app.pipeline import Pipeline
 from detector_app.settings import Settings
@@ -96,7 +97,7 @@ def test_more_reads_than_clients_may_ask_for(pictures, tmp_path, capsys):
 
 
 def test_a_taken_port_is_known_before_the_model_is_loaded(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "load_detector", lambda _settings: pytest.fail("loaded the model"))
+    monkeypatch.setattr(Settings, "load_detector", lambda _: pytest.fail("loaded the model"))
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         assert serve_command(["--port", str(port)]) == 2

@@ -3,9 +3,8 @@ import socket
 import numpy as np
 import pytest
 
-from detector_app.demo import FRAME_SIZE, PHOTOGRAPHS, SHOT_FRAMES, DemoSource
-
-EVERY = range(0, 3 * SHOT_FRAMES, 7)
+from detector_app.demo import FRAME_SIZE, SHOT_FRAMES, DemoSource
+from tests.helpers.demo_view import OBJECTS, demo_views
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +29,26 @@ def test_a_frame_depends_on_its_number_alone(demo):
         np.testing.assert_array_equal(again.read(), demo.frame(index))
 
 
-def test_every_photograph_is_shown_whole_and_in_part(demo):
-    views = [demo.view(index) for index in range(3 * SHOT_FRAMES)]
-    for photograph in PHOTOGRAPHS:
-        whole = [view.whole for view in views if view.photograph is photograph]
+@pytest.fixture(scope="module")
+def views():
+    return demo_views(range(3 * SHOT_FRAMES))
+
+
+def test_every_photograph_is_shown_whole_and_in_part(views):
+    for class_name, _ in OBJECTS.values():
+        whole = [view.whole for view in views if view.class_name == class_name]
         assert any(whole)
         assert not all(whole)
 
 
-def test_the_view_moves_smoothly_within_a_shot(demo):
-    boxes = np.array([demo.view(index).box for index in range(SHOT_FRAMES)])
+def test_the_view_moves_smoothly_within_a_shot(views):
+    boxes = np.array([view.box for view in views[:SHOT_FRAMES]])
     assert np.abs(np.diff(boxes, axis=0)).max() < 12
     assert np.ptp(boxes, axis=0).max() > 40
 
 
-def test_the_box_lies_in_the_frame(demo):
-    for index in EVERY:
-        view = demo.view(index)
+def test_the_box_lies_in_the_frame(views):
+    for view in views:
         assert 0 <= view.box.left < view.box.right <= FRAME_SIZE[1]
         assert 0 <= view.box.top < view.box.bottom <= FRAME_SIZE[0]
         assert 0.2 < view.visible <= 1 + 1e-9

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from detector_app import intake
-from detector_app.errors import NotAnImageError
 from detector_app.intake import Intake
 from detector_app.pipeline import Pipeline
 from spyv4 import ReadOptions
+from spyv4.errors import ImageError
 
 OPTIONS = ReadOptions(1, 0.5)
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
@@ -20,13 +20,13 @@ PIXELS = 48 * 64
 @pytest.fixture
 def decoded(monkeypatch):
     """Grows with every picture that is decoded."""
-    decode, count = intake.decode, []
+    decode, count = intake.read_image, []
 
     def counted(data):
         count.append(1)
         return decode(data)
 
-    monkeypatch.setattr(intake, "decode", counted)
+    monkeypatch.setattr(intake, "read_image", counted)
     monkeypatch.setattr(intake, "PIXELS_IN_FLIGHT", 2 * PIXELS)
     return count
 
@@ -54,10 +54,10 @@ def test_decoded_pictures_that_wait_count_too(pipeline, decoded):
         release.wait(20)
 
     async def run():
-        pictures = Intake(pipeline, PIXELS)
+        pictures, let_go = Intake(pipeline, PIXELS), []
 
-        async def look():
-            return await pictures.look(await pictures.decode(DATA), OPTIONS)
+        async def look(data=DATA):
+            return await pictures.look(data, OPTIONS, release=lambda: let_go.append(data))
 
         held = pipeline.submit(IMAGE, OPTIONS, hold)
         await until(started.is_set)
@@ -70,9 +70,10 @@ def test_decoded_pictures_that_wait_count_too(pipeline, decoded):
         assert all(result.reads == 1 for result in await asyncio.gather(*looks))
         held.result(10)
         for _ in range(5):
-            with pytest.raises(NotAnImageError):
-                await pictures.decode(DATA[:-30])
+            with pytest.raises(ImageError, match="cut short"):
+                await look(DATA[:-30])
         assert (await look()).reads == 1
+        assert let_go == 6 * [DATA]  # all that were decoded
         pictures.close()
 
     asyncio.run(run())

@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from detector_app.security import Security, canonical_host, host_name
+from detector_app.hosts import canonical_host, host_name
+from detector_app.security import Security
 
 PAGE = "http://localhost:8000"
 

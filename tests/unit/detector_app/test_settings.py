@@ -41,9 +41,35 @@ def test_what_is_out_of_range_is_named(name, value):
         Settings(**{name: value})
 
 
-def test_a_variable_that_is_no_number_is_named():
-    with pytest.raises(ConfigError, match="SPYV4_PORT must be a number, not 'http'"):
-        load_settings({}, {"SPYV4_PORT": "http"})
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("PORT", "http", "SPYV4_PORT must be a valid integer, not 'http'"),
+        ("MAX_BODY_MB", "2,5", "SPYV4_MAX_BODY_MB must be a valid number, not '2,5'"),
+        ("COMPILE", "maybe", "SPYV4_COMPILE must be a valid boolean, not 'maybe'"),
+        ("RUNTIME", "magic", "SPYV4_RUNTIME must be 'auto', 'torch' or 'onnx', not 'magic'"),
+        ("PORT", "70000", "port must be at most 65535, not 70000"),
+        ("SCORE_THRESHOLD", "nan", "score_threshold must be a finite number, not nan"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(variable, text, message):
+    with pytest.raises(ConfigError) as wrong:
+        load_settings({}, {f"SPYV4_{variable}": text})
+    assert str(wrong.value) == message
+
+
+def test_text_becomes_what_the_setting_is():
+    settings = load_settings(
+        {},
+        {"SPYV4_SOURCE": "0", "SPYV4_COMPILE": "1", "SPYV4_READS": "3", "SPYV4_MAX_BODY_MB": "2"},
+    )
+    assert (settings.source, settings.compile, settings.reads) == ("0", True, 3)
+    assert settings.max_body_bytes == 2_000_000
+
+
+def test_options_of_a_command_that_are_no_settings_are_passed_over():
+    settings = load_settings({"allowed_host": ["a.example"], "view": "window"}, {})
+    assert settings == Settings(allowed_host=("a.example",))
 
 
 def test_allowed_hosts_are_separated_by_commas():

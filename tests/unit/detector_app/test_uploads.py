@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector_app.errors import NotAnImageError, PayloadTooLargeError
-from detector_app.uploads import count_pixels, decode
+from detector_app.errors import PayloadTooLargeError
+from detector_app.uploads import count_pixels
+from spyv4.errors import ImageError
 
 
 def encoded(kind="JPEG", size=(64, 48)):
@@ -29,22 +30,14 @@ def huge_png(side):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
-def test_pictures_are_decoded(kind):
+def test_the_header_tells_the_size(kind):
     assert count_pixels(encoded(kind), 10_000) == 64 * 48
-    image = decode(encoded(kind))
-    assert image.shape == (48, 64, 3)
-    assert image.dtype == np.uint8
 
 
 @pytest.mark.parametrize("data", [b"hello", b"\xff\xd8\xff", b"%PDF-1.7", bytes(1000)])
 def test_what_is_no_picture(data):
-    with pytest.raises(NotAnImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not a picture"):
         count_pixels(data, 10_000)
-
-
-def test_a_truncated_picture_is_named():
-    with pytest.raises(NotAnImageError, match=r"truncated|damaged|incomplete"):
-        decode(encoded()[:-400])
 
 
 @pytest.mark.parametrize("side", [5_000, 30_000])

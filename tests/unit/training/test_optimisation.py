@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from spyv4.errors import ConfigError
 from tests.helpers.tiny_model import tiny_model
 from training.config import OptimizerConfig
 from training.optimisation import AveragedModel, build_optimizer, learning_rate, swapped
@@ -85,3 +86,11 @@ def test_swapped_values_come_back_after_an_error() -> None:
     with pytest.raises(KeyError, match="within"), swapped(targets, values):
         raise KeyError(f"within: {targets[0].item()}")
     assert (targets[0].item(), values[0].item()) == (1.0, 2.0)
+
+
+def test_step_schedule_falls_to_a_tenth_at_each_share() -> None:
+    config = OptimizerConfig(learning_rate=1.0, schedule="step", step_at=(0.5, 0.9))
+    rates = [learning_rate(config, step, 10) for step in (0, 4, 5, 8, 9, 20)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    with pytest.raises(ConfigError, match="step_at must rise"):
+        OptimizerConfig(step_at=(0.9, 0.5))

@@ -8,7 +8,7 @@ import pytest
 
 from spyv4.config import ModelConfig
 from spyv4.validation import to_mapping
-from training.cli import train_parser
+from training.arguments import train_parser
 from training.config import TrainingConfig
 from training.resolve import RECIPES, resolve_config
 

@@ -1,0 +1,120 @@
+"""The options of `spyv4-train`."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from spyv4.commandline import build_parser, share
+from spyv4.config import MODEL_PRESETS
+from training.resolve import RECIPES
+
+VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """The options of `spyv4-train`."""
+    parser = build_parser(
+        "spyv4-train",
+        "Train a spiking detector with FPTT, or another rule, on a folder in Pascal VOC's layout.",
+        "spyv4-train --voc-root data/VOC --model spyv4-nano --epochs 100 --run runs/nano",
+    )
+    _add_data(parser.add_argument_group("data").add_argument)
+    _add_run(parser.add_argument_group("run").add_argument)
+    _add_settings(parser.add_argument_group("settings").add_argument)
+    _add_machine(parser.add_argument_group("machine").add_argument)
+    return parser
+
+
+def _add_data(add: Callable[..., object]) -> None:
+    add("--voc-root", type=Path, required=True, help="holds VOC2007/VOC2012, or its parent")
+    add("--train", default=VOC_TRAIN, help="training sets, YEAR:SET[,..] (%(default)s)")
+    add("--extra-voc-root", type=Path, help="a further folder of training pictures")
+    add("--extra-train", default="VOC2012:train", help="its sets (%(default)s)")
+    add("--eval", default=VOC_EVAL, help="evaluation sets (%(default)s)")
+    add(
+        "--fraction",
+        type=share,
+        default=1.0,
+        help="train on this share of the pictures, drawn by the seed (%(default)s)",
+    )
+    add("--skip-bad", action="store_true", help="leave out damaged pictures and annotations")
+
+
+def _add_run(add: Callable[..., object]) -> None:
+    add("--run", type=Path, default=Path("runs/spyv4"), help="output folder (%(default)s)")
+    add("--resume", action="store_true", help="go on from the newest checkpoint in --run")
+    add("--save-minutes", type=float, default=5.0, help="between checkpoints (%(default)s)")
+    add(
+        "--eval-every",
+        type=int,
+        default=0,
+        help="epochs between evaluations, the best of which is kept; 0 for the end alone",
+    )
+    add(
+        "--patience",
+        type=int,
+        default=0,
+        metavar="N",
+        help="end after N of these evaluations without a higher mAP; 0 for never",
+    )
+    add("--no-eval", action="store_true", help="do not evaluate, not even at the end")
+    add("--no-tensorboard", action="store_true")
+
+
+def _add_settings(add: Callable[..., object]) -> None:
+    add("--config", type=Path, help="TOML file; keys as in the TrainingConfig docstring")
+    add(
+        "--recipe",
+        choices=RECIPES,
+        default="paper",
+        help="settings to start from (training/recipes): the paper's, those of the authors' code, "
+        "or what trains small networks well on a CPU (%(default)s)",
+    )
+    add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
+    add(
+        "--init-weights",
+        metavar="NAME|FILE",
+        help="start from these parameters instead of random ones: shipped weights by name, or a "
+        "file; where the classes are others, the heads start anew",
+    )
+    add(
+        "--twin",
+        action="store_true",
+        help="train the non-spiking twin: the same layers with leaky ReLU, one read; its weights "
+        "may start a spiking network (--init-weights)",
+    )
+    add(
+        "--teacher",
+        type=Path,
+        metavar="FILE",
+        help="YOLOX as an .onnx file, to learn its view of every picture besides the boxes",
+    )
+    add("--epochs", type=int)
+    add("--batch-size", type=int)
+    add("--reads", type=int, help="reads of every picture")
+    add("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    add("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"], help="learning rule")
+    add("--optimizer", choices=["adagrad", "adam", "adamw", "sgd"])
+    add("--learning-rate", type=float)
+    add("--schedule", choices=["constant", "cosine", "linear", "step"], help="of the learning rate")
+    add("--close-mosaic", type=int, metavar="N", help="no mosaics in the last N epochs")
+    add("--freeze", choices=["backbone"], help="leave these layers as they are")
+    add("--seed", type=int)
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting, in TOML: --set learner.alpha=0.05 --set 'optimizer.name=\"sgd\"'",
+    )
+
+
+def _add_machine(add: Callable[..., object]) -> None:
+    add("--workers", type=int, default=1, help="processes that prepare pictures (%(default)s)")
+    add(
+        "--cache-gib",
+        type=float,
+        help="memory for decoded pictures (a third of this machine's, at most 8)",
+    )
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--no-compile", action="store_true", help="skip compilation: starts sooner, runs slower")

@@ -1,0 +1,180 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spyv4.network.spyv4 import SPYv4State
+from training.data import Batch, TrainingLoader
+from training.errors import DataWorkerError
+from training.finite import check_terms
+from training.interrupts import Interrupts
+from training.loss import build_loss
+from training.loss.assign import Assignment
+from training.optimisation import learning_rate
+from training.read import Read, Seen
+from training.report.log import RunLog, StepReport
+from training.run_state import RunState
+from training.runs import RunFolder
+
+_READS_SEED, _DROPOUT_SEED = 7, 11
+
+
+class Trainer:
+    """Trains one network on one loader.
+
+    Args:
+        state: what is trained, and how far it is.
+        loader: the batches.
+        folder: where checkpoints go.
+        compile_step: compile the forward and backward pass of a read.
+        save_every_s: seconds between checkpoints.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        loader: TrainingLoader,
+        folder: RunFolder,
+        *,
+        compile_step: bool = True,
+        save_every_s: float = 300.0,
+    ) -> None:
+        self.state = state
+        self.loader = loader
+        self.folder = folder
+        self.save_every_s = save_every_s
+        self.loss = build_loss(state.config.model, state.config.loss)
+        dtype = torch.bfloat16 if state.config.precision == "bfloat16" else torch.float32
+        self.read = Read(state.model, dtype, compile_step=compile_step)
+        self._to_compile = compile_step
+
+    def run(
+        self,
+        log: RunLog,
+        after_epoch: Callable[[], None] = lambda: None,
+        stop: Interrupts | None = None,
+    ) -> bool:
+        """Train from the present position to the end, or until asked to stop.
+
+        Args:
+            log: receives a report a batch.
+            after_epoch: called after each epoch, when it is saved.
+            stop: answers Ctrl-C and SIGTERM; None for one of its own.
+
+        Returns:
+            Whether the run is complete.
+
+        Raises:
+            NonFiniteLossError: if a loss term is NaN or infinite; the parameters of the last
+                checkpoint are untouched by it.
+            DataWorkerError: if a worker of the loader has died; what was done is saved.
+        """
+        stop = stop or Interrupts()
+        state = self.state
+        if state.complete:
+            return True
+        state.train_mode()
+        saved_step, saved_at = state.step, time.monotonic()
+        with stop.batches():
+            try:
+                with stop.at_once("decoding pictures"):
+                    self.loader.prepare()
+                left = state.config.epochs - state.position.epoch
+                for batch in self.loader.batches(*state.position, left):
+                    log.step(self._compiled_batch(batch, log, stop))
+                    state.advance()
+                    overdue = time.monotonic() - saved_at > self.save_every_s
+                    if state.between_epochs or stop.requested or overdue:
+                        self.folder.save(state)
+                        saved_step, saved_at = state.step, time.monotonic()
+                    if stop.requested:
+                        break
+                    if state.between_epochs:
+                        after_epoch()
+                    if state.complete:  # perhaps early
+                        break
+            except DataWorkerError:
+                if state.step > saved_step:
+                    self.folder.save(state)
+                raise
+        return state.complete
+
+    def _compiled_batch(self, batch: Batch, log: RunLog, stop: Interrupts) -> StepReport:
+        """A batch; the first one of a process compiles the step, which takes its time."""
+        if not self._to_compile:
+            return self.train_batch(batch, observe=log.due(self.state.step))
+        log.say("compiling the step, a minute or two")
+        started = time.perf_counter()
+        with stop.at_once("compiling the step"):
+            report = self.train_batch(batch, observe=log.due(self.state.step))
+        self._to_compile = False
+        log.say(f"compiled in {time.perf_counter() - started:.0f} s")
+        return report
+
+    def train_batch(self, batch: Batch, *, observe: bool = False) -> StepReport:
+        """All reads of one batch, under the learning rule."""
+        started = time.perf_counter()
+        state, device = self.state, self.read.device
+        epoch, step = state.position
+        rate = learning_rate(state.config.optimizer, state.step, state.total_steps)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        # Dropout, too, depends on (seed, epoch, step) alone.
+        torch.manual_seed(int(self._random(_DROPOUT_SEED).integers(2**62)))
+        images = batch.images.to(device, non_blocking=True)
+        images = images.to(memory_format=torch.channels_last)
+        targets = batch.targets.to(device, non_blocking=True)
+        view = None if batch.teacher is None else batch.teacher.to(device)
+        assignments: list[Assignment] = []
+        losses: list[Tensor] = []
+        rates: list[Tensor] = []
+
+        def look(_: int, before: SPYv4State) -> tuple[Seen, SPYv4State]:
+            seen, after = self.read(images, before)
+            rates.append(seen.firing_rate)
+            return seen, after
+
+        def judge(seen: Seen, _: int) -> Tensor:
+            if not assignments:  # they are the same at every read
+                assignments.extend(self.loss.assign(seen.maps, batch.targets))
+            terms = self.loss(seen.maps, assignments, targets)
+            if state.distillation is not None and view is not None:
+                differs = state.distillation(seen.maps, seen.messages, view)
+                terms = terms._replace(teacher=differs)
+            losses.append(torch.stack(terms).detach())
+            return terms.total
+
+        learned = state.learner.sequence(
+            look, judge, self.read.at_rest(images.shape), self._reads(), observe=observe
+        )
+        if state.average.decay > 0:
+            state.average.update()
+        terms = torch.stack(losses)
+        if observe or device.type == "cpu":  # elsewhere a look at them would wait
+            check_terms(terms, f"epoch {epoch + 1}, batch {step + 1}", self.folder.path)
+        return StepReport(
+            epoch=epoch,
+            step=step,
+            global_step=state.step,
+            terms=terms.mean(0),
+            learning_rate=rate,
+            firing_rate=rates[-1],
+            images=len(images),
+            observation=learned.observation,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _reads(self) -> int:
+        """Number of reads of the batch at hand."""
+        config = self.state.config
+        if config.min_reads == 0:
+            return config.reads
+        return int(self._random(_READS_SEED).integers(config.min_reads, config.reads + 1))
+
+    def _random(self, purpose: int) -> np.random.Generator:
+        """Randomness of the batch at hand, from (seed, epoch, step) alone."""
+        return np.random.default_rng((self.state.config.seed, *self.state.position, purpose))
