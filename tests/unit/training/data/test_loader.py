@@ -224,7 +224,7 @@ def test_a_killed_worker_is_told_in_one_line(images: list[AnnotatedImage]) -> No
 def test_a_worker_of_another_thread_changes_nothing(images: list[AnnotatedImage]) -> None:
     """Only the main thread may say how the death of a process is noticed."""
     with ThreadPoolExecutor(1) as pool:
-        helped = pool.submit(lambda: list(make(images, workers=1).batches(0))).result()
+        helped = pool.submit(lambda: list(make(images, LoaderOptions(1)).batches(0))).result()
     assert_same(make(images).batches(0), helped)
 
 
