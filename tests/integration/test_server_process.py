@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from detector_app.capture import Capture
 from detector_app.sources import parse_source
 from detector_app.uploads import DISCARD_S
 from spyv4.checkpoint import save_model
+from tests.helpers.sessions import PATIENCE_S
 from tests.helpers.tiny_model import tiny_model
 
 SERVE = "import sys; from detector_app.cli import serve_command; sys.exit(serve_command())"
@@ -32,25 +34,28 @@ def weights(tmp_path_factory):
     return path
 
 
-def start(weights, port=0):
+@contextmanager
+def server_process(weights, port=0):
+    """A server as a process, which is killed at the end of the block."""
     command = [sys.executable, "-c", SERVE, "--port", str(port), "--weights", str(weights)]
-    return subprocess.Popen(
+    with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # Whoever runs the tests in the background has the signal ignored, down to this process.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
 def server(weights):
-    process = start(weights)
-    line = process.stdout.readline()
-    yield process, line.split()[3]
-    process.kill()
-    process.communicate(timeout=20)
+    with server_process(weights) as process:
+        yield process, process.stdout.readline().split()[3]
 
 
 def peak_mb(process):
@@ -97,9 +102,9 @@ def test_large_pictures_of_many_clients_are_not_held_in_memory(server):
 
 def test_a_second_server_on_the_port_says_so(server, weights):
     _, url = server
-    second = start(weights, int(url.rpartition(":")[2]))
-    _, errors = second.communicate(timeout=30)
-    assert second.returncode == 2
+    with server_process(weights, int(url.rpartition(":")[2])) as second:
+        _, errors = second.communicate(timeout=PATIENCE_S)
+        assert second.returncode == 2
     assert errors.count("\n") == 1
     assert "choose another --port" in errors
 
@@ -108,7 +113,7 @@ def test_an_interrupt_ends_it_at_once(server):
     process, url = server
     assert httpx.get(f"{url}/api/health").status_code == 200
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
+    assert process.wait(timeout=30) == 130
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/api/health")
 
