@@ -14,7 +14,7 @@ def report(step: int, loss: float = 3.0, observation: Observation | None = None)
         epoch=1,
         step=step,
         global_step=step,
-        terms=torch.full((3,), loss / 3),
+        terms=torch.tensor([loss / 3] * 3 + [0.0]),
         learning_rate=1e-3,
         firing_rate=torch.tensor(0.1),
         images=4,
