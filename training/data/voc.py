@@ -1,6 +1,5 @@
 """Reader of the Pascal VOC layout: `VOC2012/{Annotations,ImageSets/Main,JPEGImages}`."""
 
-import logging
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -11,19 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.pictures import check_picture, map_in_threads
+from training.data.pictures import check_picture
+from training.data.reading import SKIP_ADVICE, UnknownClassError, read_all
 from training.errors import DatasetError
-
-logger = logging.getLogger(__name__)
 
 Boxes = NDArray[np.float64]
 VOC_OFFSET = np.array([1.0, 1.0, 0.0, 0.0])
 _TOLERANCE_PX = 1.0
 _LISTED = 12
-
-
-class UnknownClassError(DatasetError):
-    """An annotation names a class that is not configured; skipping would hide a mistake."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +26,8 @@ class ObjectAnnotation:
 
     Attributes:
         class_name: its class.
-        box_xyxy: (xmin, ymin, xmax, ymax) as in the XML: pixels from 1, both ends inclusive.
+        box_xyxy: (xmin, ymin, xmax, ymax) as in VOC's XML: pixels from 1, both ends inclusive;
+            with fractions where the data set has them.
         difficult: hard to recognise; VOC neither trains on these nor counts them.
     """
 
@@ -46,10 +41,10 @@ class AnnotatedImage:
     """A picture file and the objects on it.
 
     Attributes:
-        image_id: the file name without its ending, unique within a year.
-        image_path: the JPEG file.
+        image_id: the file name without its ending, or more of the path where two share it.
+        image_path: the picture file.
         size: (height, width) in pixels.
-        objects: what is on it, in the order of the XML; may be empty.
+        objects: what is on it, in the order of the annotation; may be empty.
     """
 
     image_id: str
@@ -68,6 +63,14 @@ def to_voc_pixels(boxes_xyxy: Boxes) -> Boxes:
     """VOC boxes (counted from 1, last pixel included) of continuous boxes [..., 4]."""
     pixels: Boxes = boxes_xyxy + VOC_OFFSET
     return pixels
+
+
+def object_at(
+    class_name: str, corners: tuple[float, float, float, float], difficult: bool = False
+) -> ObjectAnnotation:
+    """The object whose continuous box is `corners`, (x0, y0, x1, y1) in pixels from 0."""
+    xmin, ymin, xmax, ymax = to_voc_pixels(np.array(corners, np.float64)).tolist()
+    return ObjectAnnotation(class_name, (xmin, ymin, xmax, ymax), difficult)
 
 
 def parse_image_sets(text: str) -> tuple[tuple[str, str], ...]:
@@ -120,42 +123,22 @@ def read_split(
         for image_id in _read_image_set(voc_root_year, split)
     ]
     read = partial(
-        _read_or_report,
+        _read_picture,
         class_names=frozenset(class_names),
         need_images=need_images,
-        skip_bad=skip_bad,
+        thorough=skip_bad,
     )
-    results = list(map_in_threads(read, jobs, "reading annotations"))
-    images = [result for result in results if isinstance(result, AnnotatedImage)]
-    problems = [result for result in results if isinstance(result, DatasetError)]
-    if problems:
-        logger.warning(
-            "left out %d of %d pictures of %s; the first: %s",
-            len(problems),
-            len(jobs),
-            image_sets,
-            problems[0],
-        )
-    if not images:
-        raise DatasetError(f"every picture of {image_sets} is damaged; the first: {problems[0]}")
-    return images
+    return read_all(read, jobs, image_sets, skip_bad=skip_bad)
 
 
-def _read_or_report(
-    job: tuple[Path, str], class_names: frozenset[str], need_images: bool, skip_bad: bool
-) -> AnnotatedImage | DatasetError:
-    """One annotated picture; its problem instead of it if `skip_bad`."""
+def _read_picture(
+    job: tuple[Path, str], class_names: frozenset[str], need_images: bool, thorough: bool
+) -> AnnotatedImage:
+    """One annotated picture."""
     folder, image_id = job
-    try:
-        image = _read_annotation(folder, image_id, class_names)
-        if need_images:
-            check_picture(image.image_path, image.size, thorough=skip_bad)
-    except UnknownClassError:
-        raise
-    except DatasetError as error:
-        if not skip_bad:
-            raise
-        return error
+    image = _read_annotation(folder, image_id, class_names)
+    if need_images:
+        check_picture(image.image_path, image.size, thorough=thorough)
     return image
 
 
@@ -277,5 +260,5 @@ def _check_object(
         return
     raise DatasetError(
         f"{path}: the box ({xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}) of a {item.class_name} "
-        f"{problem}; correct it, or pass --skip-bad to go on without the picture"
+        f"{problem}; {SKIP_ADVICE}"
     )
