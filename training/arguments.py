@@ -6,19 +6,22 @@ from pathlib import Path
 
 from spyv4.commandline import build_parser, share
 from spyv4.config import MODEL_PRESETS
+from training.data.source import VOC_EVAL, VOC_TRAIN
+from training.evaluate.arguments import add_source
 from training.resolve import RECIPES
-
-VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
 
 
 def train_parser() -> argparse.ArgumentParser:
     """The options of `spyv4-train`."""
     parser = build_parser(
         "spyv4-train",
-        "Train a spiking detector with FPTT, or another rule, on a folder in Pascal VOC's layout.",
+        "Train a spiking detector with FPTT, or another rule, on pictures with boxes in the layout "
+        "of\nPascal VOC, COCO or YOLO.",
         "spyv4-train --voc-root data/VOC --model spyv4-nano --epochs 100 --run runs/nano",
     )
-    _add_data(parser.add_argument_group("data").add_argument)
+    data = parser.add_argument_group("data")
+    add_source(data)
+    _add_data(data.add_argument)
     _add_run(parser.add_argument_group("run").add_argument)
     _add_settings(parser.add_argument_group("settings").add_argument)
     _add_machine(parser.add_argument_group("machine").add_argument)
@@ -26,11 +29,10 @@ def train_parser() -> argparse.ArgumentParser:
 
 
 def _add_data(add: Callable[..., object]) -> None:
-    add("--voc-root", type=Path, required=True, help="holds VOC2007/VOC2012, or its parent")
-    add("--train", default=VOC_TRAIN, help="training sets, YEAR:SET[,..] (%(default)s)")
+    add("--train", help=f"training sets, YEAR:SET[,..] ({VOC_TRAIN}); of --data one key (train)")
     add("--extra-voc-root", type=Path, help="a further folder of training pictures")
     add("--extra-train", default="VOC2012:train", help="its sets (%(default)s)")
-    add("--eval", default=VOC_EVAL, help="evaluation sets (%(default)s)")
+    add("--eval", help=f"evaluation sets ({VOC_EVAL}); of --data one key (val)")
     add(
         "--fraction",
         type=share,

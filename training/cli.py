@@ -18,7 +18,14 @@ from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
 from training.arguments import train_parser
 from training.config import TrainingConfig
-from training.data import AnnotatedImage, LoaderOptions, TrainingLoader, read_split
+from training.data import (
+    AnnotatedImage,
+    DataSource,
+    LoaderOptions,
+    TrainingLoader,
+    open_source,
+    read_split,
+)
 from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
@@ -42,10 +49,10 @@ def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = No
 
 
 def _read_training_images(
-    arguments: argparse.Namespace, config: TrainingConfig
+    arguments: argparse.Namespace, source: DataSource, config: TrainingConfig
 ) -> list[AnnotatedImage]:
     names = config.model.class_names
-    images = read_split(arguments.voc_root, arguments.train, names, skip_bad=arguments.skip_bad)
+    images = source.read(arguments.train or source.train_set, names, skip_bad=arguments.skip_bad)
     if arguments.extra_voc_root is not None:
         images += read_split(
             arguments.extra_voc_root, arguments.extra_train, names, skip_bad=arguments.skip_bad
@@ -58,11 +65,12 @@ def _read_training_images(
 
 
 def _read_eval_images(
-    arguments: argparse.Namespace, config: TrainingConfig
+    arguments: argparse.Namespace, source: DataSource, config: TrainingConfig
 ) -> list[AnnotatedImage]:
-    return read_split(
-        arguments.voc_root, arguments.eval, config.model.class_names, skip_bad=arguments.skip_bad
-    )
+    if arguments.no_eval:
+        return []
+    name = arguments.eval or source.eval_set
+    return source.read(name, config.model.class_names, skip_bad=arguments.skip_bad)
 
 
 def _cache_gib() -> float:
@@ -89,11 +97,13 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
     device = pick_device(arguments.device)
     if device.type == "cpu" and not arguments.no_compile and not can_compile():
         raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); add --no-compile")
-    config = resolve_config(arguments, json.loads(saved["config"]) if saved is not None else None)
     with stop.at_once("reading annotations"):
+        source = open_source(arguments.voc_root, arguments.data)
+        before = json.loads(saved["config"]) if saved is not None else None
+        config = resolve_config(arguments, before, source.class_names)
         # Read now, so that a missing set shows before hours of training.
-        eval_images = [] if arguments.no_eval else _read_eval_images(arguments, config)
-        images = _read_training_images(arguments, config)
+        eval_images = _read_eval_images(arguments, source, config)
+        images = _read_training_images(arguments, source, config)
     loader = _build_loader(arguments, config, images, device)
     torch.manual_seed(config.seed)
     model = SPYv4(config.model)
@@ -121,14 +131,17 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         )
     stop.say = None
     if not state.complete:
-        epoch, step = state.position
-        print(
-            f"stopped in epoch {epoch + 1}/{config.epochs}, after {step} of its "
-            f"{loader.steps_per_epoch} batches; {folder.resume_advice()}",
-            file=sys.stderr,
-        )
+        print(_where_stopped(state, folder), file=sys.stderr)
     print(json.dumps(report))
     return 0
+
+
+def _where_stopped(state: RunState, folder: RunFolder) -> str:
+    epoch, step = state.position
+    return (
+        f"stopped in epoch {epoch + 1}/{state.config.epochs}, after {step} of its "
+        f"{state.steps_per_epoch} batches; {folder.resume_advice()}"
+    )
 
 
 def _build_loader(

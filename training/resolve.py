@@ -4,7 +4,7 @@ import argparse
 import copy
 import logging
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -35,15 +35,18 @@ def recipe(name: str) -> dict[str, Any]:
 
 
 def resolve_config(
-    arguments: argparse.Namespace, saved: dict[str, Any] | None = None
+    arguments: argparse.Namespace,
+    saved: dict[str, Any] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> TrainingConfig:
     """The recipe (of a resumed run: its own settings), then the TOML file, then the command line.
 
     Args:
         arguments: of the command line.
         saved: the configuration of the run that is resumed, as plain values.
+        class_names: those of the data file, which go before the TOML file and after `--set`.
     """
-    values = _stated(arguments)
+    values = _stated(arguments, class_names)
     overrides = values.pop("model", {})
     require(isinstance(overrides, dict), f"model must be a table of values, not {overrides!r}")
     if arguments.image_size is not None:
@@ -67,11 +70,13 @@ def resolve_config(
     return from_mapping(TrainingConfig, resolved)
 
 
-def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
+def _stated(arguments: argparse.Namespace, class_names: Sequence[str] | None) -> dict[str, Any]:
     """What the TOML file and the command line say, but for the command's `model`."""
     values: dict[str, Any] = {}
     if arguments.config is not None:
         _merge(values, _parse_toml(_read_text(arguments.config), str(arguments.config)))
+    if class_names is not None:
+        _merge(values, {"model": {"class_names": list(class_names)}})
     for text in arguments.set:
         _merge(values, _parse_toml(text, f"--set {text}"))
     for name in ("epochs", "batch_size", "reads", "seed", "freeze"):

@@ -1,14 +1,17 @@
 """Pictures and boxes: reading, augmenting and batching them."""
 
 from training.data.loader import Batch, LoaderOptions, TrainingLoader
+from training.data.source import DataSource, open_source
 from training.data.voc import AnnotatedImage, ObjectAnnotation, parse_image_sets, read_split
 
 __all__ = [
     "AnnotatedImage",
     "Batch",
+    "DataSource",
     "LoaderOptions",
     "ObjectAnnotation",
     "TrainingLoader",
+    "open_source",
     "parse_image_sets",
     "read_split",
 ]

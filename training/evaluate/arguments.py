@@ -7,6 +7,7 @@ from typing import get_args
 from spyv4.commandline import SCORE_THRESHOLD_NAMES, positive, share
 from spyv4.config import MAX_READS
 from spyv4.runtime.torch_runtime import Precision
+from training.data.source import VOC_EVAL
 from training.evaluate.runner import EVALUATION
 
 Group = argparse._ArgumentGroup
@@ -20,9 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_output(parser.add_argument_group("output"))
 
 
+def add_source(data: Group) -> None:
+    """The options that `open_source` takes, of which one must be given."""
+    either = data.add_mutually_exclusive_group(required=True)
+    either.add_argument("--voc-root", type=Path, help="holds VOC2007/VOC2012, or its parent")
+    either.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="TOML or YAML that names train, val and classes: VOC, COCO JSON, or YOLO as in "
+        "Ultralytics' data.yaml",
+    )
+
+
 def _add_data(data: Group) -> None:
-    data.add_argument("--voc-root", type=Path, required=True, help="folder that holds VOC2007 etc.")
-    data.add_argument("--eval", default="VOC2007:test", help="image sets (default: %(default)s)")
+    add_source(data)
+    data.add_argument("--eval", help=f"image sets ({VOC_EVAL}); of --data one key (val)")
     data.add_argument("--limit", type=positive, help="only the first so many pictures")
     data.add_argument("--skip-bad", action="store_true", help="leave out damaged pictures")
 
@@ -81,7 +95,8 @@ def _add_scoring(scoring: Group) -> None:
         "--predictions",
         type=Path,
         metavar="FILE|FOLDER",
-        help="score these saved detections; needs the annotations only, neither pictures nor model",
+        help="score these saved detections; needs the annotations only, neither pictures (but for "
+        "the sizes in a YOLO set) nor model",
     )
     scoring.add_argument(
         "--report-classes",

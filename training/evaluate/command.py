@@ -1,4 +1,4 @@
-"""`spyv4-eval`: how well a detector, or a list of saved detections, fits a VOC data set."""
+"""`spyv4-eval`: how well a detector, or a list of saved detections, fits a data set."""
 
 import argparse
 import json
@@ -15,7 +15,8 @@ from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
 from spyv4.options import ReadOptions
 from spyv4.weights import find_weights, load_weights
-from training.data.voc import AnnotatedImage, read_split
+from training.data.source import DataSource, open_source
+from training.data.voc import AnnotatedImage
 from training.evaluate.arguments import add_arguments
 from training.evaluate.ground_truth import GroundTruth, ground_truth_of
 from training.evaluate.prediction_files import read_predictions, write_predictions, write_text
@@ -32,8 +33,8 @@ def eval_command(argv: list[str] | None = None) -> int:
     """The console script."""
     parser = build_parser(
         "spyv4-eval",
-        "Measure a detector on a data set in the layout of Pascal VOC at several numbers of"
-        f"\nreads, or score saved detections.\n\n{MEANING}.",
+        "Measure a detector on a data set in the layout of Pascal VOC, COCO or YOLO at several"
+        f"\nnumbers of reads, or score saved detections.\n\n{MEANING}.",
         "spyv4-eval --voc-root data/VOCdevkit --eval VOC2007:test --reads 1,2,4,8",
     )
     add_arguments(parser)
@@ -56,19 +57,21 @@ def run(arguments: argparse.Namespace) -> int:
     store_path, store_reads = _store_target(arguments, reads)
     if json_path and json_path.is_dir():
         raise ArgumentError(f"--json must be a file, not the folder {json_path}")
+    source = open_source(arguments.voc_root, arguments.data)
     if arguments.predictions:
-        result = _score_saved(arguments)
+        result = _score_saved(arguments, source)
     else:
-        result = _score_detector(arguments, reads, save_reads)
+        result = _score_detector(arguments, source, reads, save_reads)
     truth = result.truth
+    sets = source.title + (arguments.eval or source.eval_set)
     # Shown before anything is written, so that a full disk costs no figures.
     sys.stdout.write(
-        f"{arguments.eval}: {len(truth.image_ids)} images, {_how(result)}\n{MEANING}\n\n"
+        f"{sets}: {len(truth.image_ids)} images, {_how(result)}\n{MEANING}\n\n"
         f"{to_table(result.by_reads, truth, arguments.report_classes)}\n"
     )
     sys.stdout.flush()
     if json_path:
-        write_text(json_path, json.dumps(_document(arguments, result), indent=1) + "\n")
+        write_text(json_path, json.dumps(_document(arguments, sets, result), indent=1) + "\n")
     if store_path:
         point = result.by_reads[store_reads].operating_point
         if point is None:
@@ -89,15 +92,16 @@ class _Evaluation:
     settings: dict[str, Any]
 
 
-def _score_saved(arguments: argparse.Namespace) -> _Evaluation:
+def _score_saved(arguments: argparse.Namespace, source: DataSource) -> _Evaluation:
     """Score `--predictions`, as those of the one number of `--reads` if it is given.
 
-    The classes are those of `--weights` where they are given, else VOC's.
+    The classes are those of `--weights` where they are given, else the data file's, else VOC's.
     """
-    class_names: Sequence[str] = VOC_CLASSES
+    class_names: Sequence[str] = source.class_names or VOC_CLASSES
     if arguments.weights is not None:
         class_names = load_weights(arguments.weights).config.class_names
-    truth = _truth(arguments, _annotated(arguments, class_names, need_images=False), class_names)
+    images = _annotated(arguments, source, class_names, need_images=False)
+    truth = _truth(arguments, images, class_names)
     predictions = read_predictions(arguments.predictions, truth.image_ids, truth.class_names)
     reads = arguments.reads or ()
     if len(reads) > 1:
@@ -112,7 +116,7 @@ def _score_saved(arguments: argparse.Namespace) -> _Evaluation:
 
 
 def _score_detector(
-    arguments: argparse.Namespace, reads: Sequence[int], save_reads: int
+    arguments: argparse.Namespace, source: DataSource, reads: Sequence[int], save_reads: int
 ) -> _Evaluation:
     """Run the detector and score what it finds at every number of reads."""
     detector = Detector.load(
@@ -124,7 +128,7 @@ def _score_detector(
         image_size=tuple(arguments.image_size) if arguments.image_size else None,
     )
     class_names = detector.config.class_names
-    images = _annotated(arguments, class_names, need_images=True)
+    images = _annotated(arguments, source, class_names, need_images=True)
     truth = _truth(arguments, images, class_names)
     results = run_detector(
         detector,
@@ -160,12 +164,15 @@ def _score_detector(
 
 
 def _annotated(
-    arguments: argparse.Namespace, class_names: Sequence[str], *, need_images: bool
+    arguments: argparse.Namespace,
+    source: DataSource,
+    class_names: Sequence[str],
+    *,
+    need_images: bool,
 ) -> list[AnnotatedImage]:
     """The annotated pictures to evaluate on."""
-    images = read_split(
-        arguments.voc_root,
-        arguments.eval,
+    images = source.read(
+        arguments.eval or source.eval_set,
         class_names,
         need_images=need_images,
         skip_bad=arguments.skip_bad,
@@ -216,10 +223,10 @@ def _store_target(arguments: argparse.Namespace, reads: Sequence[int]) -> tuple[
     return path, str(usual)
 
 
-def _document(arguments: argparse.Namespace, result: _Evaluation) -> dict[str, Any]:
+def _document(arguments: argparse.Namespace, sets: str, result: _Evaluation) -> dict[str, Any]:
     """Everything that was measured, and how."""
     return {
-        "eval": arguments.eval,
+        "eval": sets,
         "images": len(result.truth.image_ids),
         "boxes_per_class": result.truth.boxes_per_class,
         "meaning": MEANING.replace("\n", " "),
