@@ -10,19 +10,23 @@ from typing import Any
 
 from spyv4.checkpoint import store_score_threshold
 from spyv4.commandline import build_parser, run_command
-from spyv4.config import VOC_CLASSES
+from spyv4.config import ModelConfig
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
 from spyv4.options import ReadOptions
+from spyv4.validation import to_mapping
 from spyv4.weights import find_weights, load_weights
 from training.data.voc import AnnotatedImage, read_split
 from training.evaluate.arguments import add_arguments
-from training.evaluate.ground_truth import GroundTruth, ground_truth_of
+from training.evaluate.evaluation import Evaluation, evaluate_detector
+from training.evaluate.findings import findings_of, read_twin
+from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.prediction_files import read_predictions, write_predictions, write_text
-from training.evaluate.predictions import Predictions
 from training.evaluate.report import MEANING, to_json, to_table
-from training.evaluate.runner import run_detector
-from training.evaluate.scores import Scores, score_predictions
+from training.evaluate.scores import score_predictions
+from training.report.findings import TwinFindings
+from training.report.gather import facts
+from training.report.page import Report, write_report
 
 DEFAULT_READS = (1, 2, 4, 8)
 SAVED = "saved"
@@ -53,67 +57,71 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArgumentError(f"--save-reads must be one of --reads {reads}, not {save_reads}")
     save_path = _prepared(arguments.save_predictions)
     json_path = _prepared(arguments.json)
+    report_path = _prepared(arguments.report)
+    if arguments.twin_report and not report_path:
+        raise ArgumentError("--twin-report stands in a page; add --report FILE.html")
     store_path, store_reads = _store_target(arguments, reads)
-    if json_path and json_path.is_dir():
-        raise ArgumentError(f"--json must be a file, not the folder {json_path}")
-    if arguments.predictions:
-        result = _score_saved(arguments)
-    else:
-        result = _score_detector(arguments, reads, save_reads)
-    truth = result.truth
+    for option, path in (("--json", json_path), ("--report", report_path)):
+        if path and path.is_dir():
+            raise ArgumentError(f"{option} must be a file, not the folder {path}")
+    result = _score_saved(arguments) if arguments.predictions else _score_detector(arguments, reads)
+    evaluation = result.evaluation
+    truth = evaluation.truth
     # Shown before anything is written, so that a full disk costs no figures.
     sys.stdout.write(
         f"{arguments.eval}: {len(truth.image_ids)} images, {_how(result)}\n{MEANING}\n\n"
-        f"{to_table(result.by_reads, truth, arguments.report_classes)}\n"
+        f"{to_table(evaluation.scores, truth, arguments.report_classes)}\n"
     )
     sys.stdout.flush()
     if json_path:
         write_text(json_path, json.dumps(_document(arguments, result), indent=1) + "\n")
     if store_path:
-        point = result.by_reads[store_reads].operating_point
+        point = evaluation.scores[store_reads].operating_point
         if point is None:
             raise ArgumentError("nothing right was found, so no threshold is stored")
         store_score_threshold(store_path, point.score_threshold)
     if save_path:
-        write_predictions(save_path, result.kept, truth.image_ids, truth.class_names)
+        key = evaluation.usual if arguments.predictions else str(save_reads)
+        kept = evaluation.predictions[key]
+        write_predictions(save_path, kept, truth.image_ids, truth.class_names)
+    if report_path:
+        _write_report(report_path, arguments, result)
     return 0
 
 
 @dataclass(frozen=True)
-class _Evaluation:
-    """What was measured, with which settings, and the detections to save."""
+class _Result:
+    """What was measured, of which network, and with which settings."""
 
-    truth: GroundTruth
-    by_reads: dict[str, Scores]
-    kept: Predictions
+    evaluation: Evaluation
+    config: ModelConfig
     settings: dict[str, Any]
 
 
-def _score_saved(arguments: argparse.Namespace) -> _Evaluation:
+def _score_saved(arguments: argparse.Namespace) -> _Result:
     """Score `--predictions`, as those of the one number of `--reads` if it is given.
 
     The classes are those of `--weights` where they are given, else VOC's.
     """
-    class_names: Sequence[str] = VOC_CLASSES
+    config = ModelConfig()
     if arguments.weights is not None:
-        class_names = load_weights(arguments.weights).config.class_names
-    truth = _truth(arguments, _annotated(arguments, class_names, need_images=False), class_names)
+        config = load_weights(arguments.weights).config
+    images = _annotated(arguments, config.class_names, need_images=False)
+    truth = ground_truth_of(images, config.class_names)
     predictions = read_predictions(arguments.predictions, truth.image_ids, truth.class_names)
     reads = arguments.reads or ()
     if len(reads) > 1:
         raise ArgumentError("saved detections are of one number of reads; give --reads only one")
+    key = str(reads[0]) if reads else SAVED
     scores = score_predictions(predictions, truth, coco=arguments.coco)
-    return _Evaluation(
-        truth,
-        {str(reads[0]) if reads else SAVED: scores},
-        predictions,
+    return _Result(
+        Evaluation(images, truth, {key: predictions}, {key: scores}, key),
+        config,
         {"predictions": str(arguments.predictions)},
     )
 
 
-def _score_detector(
-    arguments: argparse.Namespace, reads: Sequence[int], save_reads: int
-) -> _Evaluation:
+def _score_detector(arguments: argparse.Namespace, reads: Sequence[int]) -> _Result:
     """Run the detector and score what it finds at every number of reads."""
     detector = Detector.load(
         arguments.weights,
@@ -123,30 +131,19 @@ def _score_detector(
         compile=arguments.compile,
         image_size=tuple(arguments.image_size) if arguments.image_size else None,
     )
-    class_names = detector.config.class_names
-    images = _annotated(arguments, class_names, need_images=True)
-    truth = _truth(arguments, images, class_names)
-    results = run_detector(
+    evaluation = evaluate_detector(
         detector,
-        images,
+        _annotated(arguments, detector.config.class_names, need_images=True),
         reads,
+        usual=detector.config.reads,
         options=ReadOptions(
             score_threshold=arguments.score_threshold,
             iou_threshold=arguments.iou_threshold,
             max_detections=arguments.max_detections,
         ),
         batch_size=arguments.batch_size,
+        coco=arguments.coco,
     )
-    by_reads = {
-        str(count): score_predictions(
-            result.predictions,
-            truth,
-            coco=arguments.coco,
-            firing_rate=result.firing_rate,
-            ms_per_image=result.ms_per_image,
-        )
-        for count, result in results.items()
-    }
     settings = {
         "weights": find_weights(arguments.weights).name,
         "runtime": detector.runtime.description,
@@ -156,33 +153,33 @@ def _score_detector(
         "iou_threshold": arguments.iou_threshold,
         "max_detections": arguments.max_detections,
     }
-    return _Evaluation(truth, by_reads, results[save_reads].predictions, settings)
+    return _Result(evaluation, detector.config, settings)
 
 
 def _annotated(
     arguments: argparse.Namespace, class_names: Sequence[str], *, need_images: bool
 ) -> list[AnnotatedImage]:
-    """The annotated pictures to evaluate on."""
+    """The annotated pictures to evaluate on; refuses at once what does not fit them."""
+    for name in arguments.report_classes:
+        if name not in class_names:
+            raise ArgumentError(
+                f"--report-classes has unknown class {name!r}; known: {', '.join(class_names)}"
+            )
     images = read_split(
         arguments.voc_root,
         arguments.eval,
         class_names,
         need_images=need_images,
         skip_bad=arguments.skip_bad,
-    )
-    return images[: arguments.limit]
+    )[: arguments.limit]
+    _twin(arguments, len(images))
+    return images
 
 
-def _truth(
-    arguments: argparse.Namespace, images: Sequence[AnnotatedImage], class_names: Sequence[str]
-) -> GroundTruth:
-    """The ground truth; refuses classes to report that there are not."""
-    for name in arguments.report_classes:
-        if name not in class_names:
-            raise ArgumentError(
-                f"--report-classes has unknown class {name!r}; known: {', '.join(class_names)}"
-            )
-    return ground_truth_of(images, class_names)
+def _twin(arguments: argparse.Namespace, images: int) -> TwinFindings | None:
+    """What `--twin-report` says."""
+    path: Path | None = arguments.twin_report
+    return None if path is None else read_twin(path, arguments.eval, images)
 
 
 def _prepared(given: str | Path | None) -> Path | None:
@@ -195,7 +192,7 @@ def _prepared(given: str | Path | None) -> Path | None:
     return path
 
 
-def _how(result: _Evaluation) -> str:
+def _how(result: _Result) -> str:
     """Which network was run how, since its precision moves the figures; or which detections."""
     settings = result.settings
     if "runtime" in settings:
@@ -216,16 +213,34 @@ def _store_target(arguments: argparse.Namespace, reads: Sequence[int]) -> tuple[
     return path, str(usual)
 
 
-def _document(arguments: argparse.Namespace, result: _Evaluation) -> dict[str, Any]:
+def _document(arguments: argparse.Namespace, result: _Result) -> dict[str, Any]:
     """Everything that was measured, and how."""
     return {
         "eval": arguments.eval,
-        "images": len(result.truth.image_ids),
-        "boxes_per_class": result.truth.boxes_per_class,
+        "images": len(result.evaluation.images),
+        "boxes_per_class": result.evaluation.truth.boxes_per_class,
         "meaning": MEANING.replace("\n", " "),
         "settings": result.settings,
         "by_reads": {
             name: to_json(scores, arguments.report_classes)
-            for name, scores in result.by_reads.items()
+            for name, scores in result.evaluation.scores.items()
         },
     }
+
+
+def _write_report(path: Path, arguments: argparse.Namespace, result: _Result) -> None:
+    """The page of `--report`."""
+    evaluation = result.evaluation
+    twin = _twin(arguments, len(evaluation.images))
+    measured = result.settings.get("weights") or arguments.predictions.name
+    write_report(
+        path,
+        Report(
+            title=f"{measured} on {arguments.eval}",
+            facts=facts() | {name: str(value) for name, value in result.settings.items()},
+            configuration=to_mapping(result.config),
+            class_names=result.config.class_names,
+            pictures={arguments.eval: evaluation.images},
+            findings=findings_of(evaluation, result.config, arguments.eval, twin),
+        ),
+    )
