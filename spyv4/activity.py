@@ -1,13 +1,16 @@
-"""Firing rates and spike rasters; opt-in, computed where the spikes are."""
+"""Firing rates, message rates and spike rasters; opt-in, computed where the spikes are."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from spyv4.network.spyv4 import Spikes
+from spyv4.network.table import CHANNELS, IMAGE, ROWS, Row
 
 RASTER_NEURONS = 128
 _SEED = 8
@@ -18,27 +21,54 @@ class Activity(NamedTuple):
 
     Attributes:
         firing_rates: share of neurons that spiked, [B, layers].
+        message_rates: share of ones in what each layer receives (see `table.Row`), after halving
+            and pooling, [B, layers]; 1 for the first layer, which receives pixels.
         rasters: spikes of the sampled neurons, [B, layers, 128]; layers with fewer neurons are
             padded with zeros.
     """
 
     firing_rates: Tensor
+    message_rates: Tensor
     rasters: Tensor
 
 
 def summarise(spikes: Spikes) -> Activity:
-    """Firing rates and rasters of all layers, shallow to deep.
+    """Rates and rasters of all layers, shallow to deep.
 
     Args:
         spikes: of one read of B pictures.
     """
-    rates, rasters = [], []
-    for layer, tensor in enumerate(spikes.values()):
-        rates.append((tensor > 0).float().mean(dim=(1, 2, 3)))  # the twin has values, not spikes
+    rates: dict[str, Tensor] = {}
+    rasters = []
+    for layer, (name, tensor) in enumerate(spikes.items()):
+        rates[name] = _rate(tensor)
         channel, row, column = _indices(layer, tensor)
         rows = (tensor[:, channel, row, column] > 0).float()
-        rasters.append(torch.nn.functional.pad(rows, (0, RASTER_NEURONS - rows.shape[1])))
-    return Activity(torch.stack(rates, dim=1), torch.stack(rasters, dim=1))
+        rasters.append(functional.pad(rows, (0, RASTER_NEURONS - rows.shape[1])))
+    return Activity(
+        torch.stack(list(rates.values()), dim=1),
+        torch.stack([_message_rate(row, spikes, rates) for row in ROWS], dim=1),
+        torch.stack(rasters, dim=1),
+    )
+
+
+def _rate(spikes: Tensor) -> Tensor:
+    """Share of ones, [B]; of positive values in the twin, which has no spikes."""
+    return (spikes > 0).float().mean(dim=(1, 2, 3))
+
+
+def _message_rate(row: Row, spikes: Spikes, rates: Mapping[str, Tensor]) -> Tensor:
+    """Share of ones in what a layer receives, [B]: the mean of its parts by their channels."""
+    if row.inputs == (IMAGE,):
+        return torch.ones_like(rates[row.name])
+    if row.kind == "half":
+        return _rate(spikes[row.inputs[0]].chunk(2, dim=1)[1])
+    parts = {
+        name: _rate(functional.max_pool2d(spikes[name], 2)) if row.kind == "pool" else rates[name]
+        for name in row.inputs
+    }
+    ones = [CHANNELS[name] * rate for name, rate in parts.items()]
+    return torch.stack(ones).sum(0) / sum(CHANNELS[name] for name in row.inputs)
 
 
 def _indices(layer: int, spikes: Tensor) -> tuple[Any, Any, Any]:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from spyv4.config import MODEL_PRESETS, check_image_size, check_reads, model_pre
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4
-from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
+from spyv4.runtime.torch_runtime import TorchRuntime, device_name, pick_device
 from spyv4.weights import load_weights
 
 
@@ -106,7 +105,7 @@ def _bench(arguments: argparse.Namespace) -> int:
             with_compiled=not arguments.no_compiled,
         )
         report |= {
-            "device": _device_name(device),
+            "device": device_name(device),
             "batch_size": arguments.batch_size,
             "chosen": TorchRuntime(build(), device).description,
             "timings": [timing._asdict() for timing in timings],
@@ -141,10 +140,3 @@ def _image_size(arguments: argparse.Namespace, default: tuple[int, int]) -> tupl
     size = (arguments.image_size[0], arguments.image_size[1])
     check_image_size(size)
     return size
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpu = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
-    return f"{cpu}, {torch.get_num_threads()} threads"

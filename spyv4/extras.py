@@ -8,7 +8,15 @@ from spyv4.errors import RuntimeUnavailableError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "app": ("fastapi", "python_multipart", "skimage", "uvicorn"),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
-    "train": ("albumentations", "pycocotools", "tensorboard", "tqdm", "yaml"),
+    "train": (
+        "albumentations",
+        "jinja2",
+        "matplotlib",
+        "pycocotools",
+        "tensorboard",
+        "tqdm",
+        "yaml",
+    ),
 }
 """The packages that each extra of pyproject.toml brings, by the names they are imported by."""
 

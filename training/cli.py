@@ -31,9 +31,11 @@ from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
 from training.loop import Trainer
+from training.report.gather import now
 from training.report.log import RunLog
 from training.resolve import resolve_config
 from training.run_evaluation import RunEvaluation
+from training.run_report import RunReport
 from training.run_state import RunState
 from training.runs import RunFolder
 from training.tasks.command import tasks_command
@@ -122,13 +124,14 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         compile_step=not arguments.no_compile,
         save_every_s=arguments.save_minutes * 60,
     )
+    pictures = {"training": images} | ({"evaluation": eval_images} if eval_images else {})
+    run_report = RunReport(loader, pictures, source.title + (arguments.eval or source.eval_set))
+    evaluation = RunEvaluation(eval_images, arguments.eval_every, run_report, arguments.patience)
     tensorboard = not arguments.no_tensorboard
     with RunLog(folder.path, state.total_steps, state.step, tensorboard=tensorboard) as log:
         stop.say = log.say
-        log.event({"config": to_mapping(config), "pictures": len(images)})
-        report = _train_and_evaluate(
-            trainer, log, stop, RunEvaluation(eval_images, arguments.eval_every, arguments.patience)
-        )
+        log.event({"config": to_mapping(config), "pictures": len(images), "started": now()})
+        report = _train_and_evaluate(trainer, log, stop, evaluation)
     stop.say = None
     if not state.complete:
         print(_where_stopped(state, folder), file=sys.stderr)
@@ -137,6 +140,7 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
 
 
 def _where_stopped(state: RunState, folder: RunFolder) -> str:
+    """How far a run is that was asked to stop."""
     epoch, step = state.position
     return (
         f"stopped in epoch {epoch + 1}/{state.config.epochs}, after {step} of its "

@@ -7,26 +7,29 @@ from typing import Any
 from spyv4.checkpoint import store_score_threshold
 from spyv4.detector import Detector
 from training.data import AnnotatedImage
-from training.evaluate.ground_truth import ground_truth_of
-from training.evaluate.runner import run_detector
-from training.evaluate.scores import Scores, score_predictions
+from training.evaluate.evaluation import Evaluation, evaluate_detector
+from training.evaluate.scores import Scores
 from training.interrupts import Interrupts
 from training.report.log import RunLog
+from training.run_report import RunReport
 from training.run_state import RunState
 from training.runs import RunFolder
 
 
 class RunEvaluation:
-    """Measures what would be shipped now, and keeps the best.
+    """Measures what would be shipped now, keeps the best, and writes the report.
 
     Args:
         images: the pictures to measure it on; none for never.
         every: epochs between evaluations; 0 for the end alone.
+        report: written after every evaluation, and at the end.
         patience: end the run after so many evaluations without a higher mAP; 0 for never.
     """
 
-    def __init__(self, images: list[AnnotatedImage], every: int, patience: int = 0) -> None:
-        self.images, self.every, self.patience = images, every, patience
+    def __init__(
+        self, images: list[AnnotatedImage], every: int, report: RunReport, patience: int = 0
+    ) -> None:
+        self.images, self.every, self.report, self.patience = images, every, report, patience
         self._without_gain = 0
 
     def between(self, state: RunState, folder: RunFolder, log: RunLog, stop: Interrupts) -> None:
@@ -34,7 +37,9 @@ class RunEvaluation:
         due = self.every > 0 and state.position.epoch % self.every == 0
         if self.images and due and not state.complete:
             with stop.at_once("evaluating"):
-                gained = _keep(evaluate(state, self.images, log), state, folder, log)
+                evaluation = evaluate(state, self.images, log)
+                gained = _keep(evaluation, state, folder, log)
+                self.report.write(state, folder, evaluation)
             self._without_gain = 0 if gained else self._without_gain + 1
             if self.patience and self._without_gain >= self.patience:
                 log.say(f"no higher mAP in {self.patience} evaluations: this run is over")
@@ -49,19 +54,22 @@ class RunEvaluation:
         The weights, and the best ones, get the score of the best F1 as the one to show boxes from.
         """
         if not self.images:
+            with stop.at_once("writing the report"):
+                self.report.write(state, folder, None)
             return {}
         with stop.at_once("evaluating"):
-            scores = evaluate(state, self.images, log)
-            _keep(scores, state, folder, log)
-            _store_operating_point(scores, folder.weights, log)
-        report: dict[str, Any] = {"map": scores.mean_ap()}
+            evaluation = evaluate(state, self.images, log)
+            _keep(evaluation, state, folder, log)
+            _store_operating_point(evaluation, folder.weights, log)
+            self.report.write(state, folder, evaluation)
+        report: dict[str, Any] = {"map": _scores(evaluation).mean_ap()}
         if folder.best_map is not None:
             report |= {"best": str(folder.best), "best_map": folder.best_map}
         return report
 
 
-def evaluate(state: RunState, images: list[AnnotatedImage], log: RunLog) -> Scores:
-    """Measure what would be saved now, at the number of reads trained for, and say it.
+def evaluate(state: RunState, images: list[AnnotatedImage], log: RunLog) -> Evaluation:
+    """Measure what would be saved now, and say how it does at the number of reads trained for.
 
     Args:
         state: the run.
@@ -69,35 +77,43 @@ def evaluate(state: RunState, images: list[AnnotatedImage], log: RunLog) -> Scor
         log: receives and shows the figures.
 
     Returns:
-        All figures.
+        What was found, at fewer reads as well.
     """
-    model, reads = state.config.model, state.config.reads
+    reads = state.config.reads
     with state.evaluated():
         detector = Detector.from_model(
             copy.deepcopy(state.model),
             device=next(state.model.parameters()).device.type,
             precision=state.config.precision,  # always the same, as a measured one is not
         )
-    result = run_detector(detector, images, [reads])[reads]
-    scores = score_predictions(
-        result.predictions, ground_truth_of(images, model.class_names), coco=False
-    )
-    mean_ap = scores.mean_ap()
-    if mean_ap is not None:
-        log.metric("eval/map", mean_ap, state.step)
-    log.metric("eval/firing_rate", result.firing_rate, state.step)
+    evaluation = evaluate_detector(detector, images, reads_up_to(reads), usual=reads)
+    scores = _scores(evaluation)
+    mean_ap, firing_rate = scores.mean_ap(), scores.firing_rate
+    for name, value in (("eval/map", mean_ap), ("eval/firing_rate", firing_rate)):
+        if value is not None:
+            log.metric(name, value, state.step)
     measured = sum(value is not None for value in scores.ap_per_class.values())
-    shown = "-" if mean_ap is None else f"{100 * mean_ap:.2f} %"
     log.say(
-        f"epoch {state.position.epoch}/{state.config.epochs}: mAP@0.5 {shown} "
+        f"epoch {state.position.epoch}/{state.config.epochs}: mAP@0.5 {_percent(mean_ap, 2)} "
         f"(mean over {_counted(measured, 'class', 'classes')} with boxes, "
-        f"{_counted(reads, 'read', 'reads')}), firing rate {100 * result.firing_rate:.1f} %"
+        f"{_counted(reads, 'read', 'reads')}), firing rate {_percent(firing_rate, 1)}"
     )
-    return scores
+    return evaluation
 
 
-def _keep(scores: Scores, state: RunState, folder: RunFolder, log: RunLog) -> bool:
+def _scores(evaluation: Evaluation) -> Scores:
+    """At the number of reads trained for."""
+    return evaluation.scores[evaluation.usual]
+
+
+def reads_up_to(reads: int) -> list[int]:
+    """1, 2, 4, ... and `reads`: looking on costs what looking anew would."""
+    return sorted({2**power for power in range(reads.bit_length()) if 2**power < reads} | {reads})
+
+
+def _keep(evaluation: Evaluation, state: RunState, folder: RunFolder, log: RunLog) -> bool:
     """Whether these weights are the best so far, which are kept then."""
+    scores = _scores(evaluation)
     mean_ap = scores.mean_ap()
     if mean_ap is None or not folder.keep_if_best(state, mean_ap):
         return False
@@ -107,9 +123,9 @@ def _keep(scores: Scores, state: RunState, folder: RunFolder, log: RunLog) -> bo
     return True
 
 
-def _store_operating_point(scores: Scores, weights: Path, log: RunLog) -> None:
+def _store_operating_point(evaluation: Evaluation, weights: Path, log: RunLog) -> None:
     """Make the threshold of the best F1 what the weights suggest, if anything was found."""
-    point = scores.operating_point
+    point = _scores(evaluation).operating_point
     if point is None:
         return
     store_score_threshold(weights, point.score_threshold)
@@ -122,3 +138,7 @@ def _store_operating_point(scores: Scores, weights: Path, log: RunLog) -> None:
 
 def _counted(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
+
+
+def _percent(share: float | None, digits: int) -> str:
+    return "-" if share is None else f"{100 * share:.{digits}f} %"

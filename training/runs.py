@@ -12,11 +12,13 @@ from spyv4.errors import CheckpointError, SaveError
 from spyv4.files import write_atomically
 from spyv4.network.spyv4 import SPYv4
 from training.finite import check_parameters
+from training.report.log import LOG
 from training.run_state import RunState
 
 LAST = "last.pt"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
+REPORT = "report.html"
 STATE_KEYS = frozenset(
     (
         *("config", "position", "steps_per_epoch", "data"),
@@ -30,7 +32,8 @@ class RunFolder:
     """Where a run is kept.
 
     Files: `last.pt`, from which it is resumed exactly; `weights.safetensors`, the same moment's
-    weights for the detector; `best.safetensors`, those of the evaluation with the highest mAP.
+    weights for the detector; `best.safetensors`, those of the evaluation with the highest mAP;
+    `log.jsonl`, what happened; `report.html`, the page that shows it.
 
     Args:
         path: the folder.
@@ -39,6 +42,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.last, self.weights, self.best = path / LAST, path / WEIGHTS, path / BEST
+        self.log, self.report = path / LOG, path / REPORT
 
     def save(self, state: RunState) -> None:
         """Write the weights for the detector, then the checkpoint that says how far they are.
@@ -126,7 +130,7 @@ class RunFolder:
 
     def remove_partial_files(self) -> None:
         """Remove what a process that was killed while it saved has left."""
-        for whole in (self.last, self.weights, self.best):
+        for whole in (self.last, self.weights, self.best, self.report):
             for path in self.path.glob(f"{whole.name}*.part"):
                 path.unlink(missing_ok=True)
 

@@ -12,7 +12,15 @@ from spyv4.config import InitConfig, ModelConfig, check_image_size, check_reads
 from spyv4.errors import ConfigError, StateShapeError
 from spyv4.network.blocks import SpikingConv2d
 from spyv4.network.readout import Maps, ReadoutState, initial_readout, leaky_readout
-from spyv4.network.table import CHANNELS, IMAGE, LAYER_NAMES, ROWS, STRIDES, Row, in_channels
+from spyv4.network.table import (
+    IMAGE,
+    LAYER_NAMES,
+    ROWS,
+    STRIDES,
+    Row,
+    in_channels,
+    layer_channels,
+)
 from spyv4.norm import NormedConv2d
 
 Spikes = dict[str, Tensor]
@@ -45,11 +53,8 @@ class SPYv4(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        width = _width(config)
-        self.channels = {
-            name: value * width // CHANNELS["stem1"] for name, value in CHANNELS.items()
-        }
-        self.layers = nn.ModuleDict({row.name: self._layer(row, width) for row in ROWS})
+        self.channels = layer_channels(config.width_multiple)
+        self.layers = nn.ModuleDict({row.name: self._layer(row) for row in ROWS})
         self.heads = nn.ModuleList()
         for head in config.heads:
             if head.layer not in LAYER_NAMES:
@@ -73,10 +78,9 @@ class SPYv4(nn.Module):
         """The output convolutions, one a head."""
         return cast("Sequence[nn.Conv2d]", self.heads)
 
-    def _layer(self, row: Row, width: int) -> SpikingConv2d:
-        inputs = in_channels(row)
+    def _layer(self, row: Row) -> SpikingConv2d:
         return SpikingConv2d(
-            inputs if row.inputs == (IMAGE,) else inputs * width // CHANNELS["stem1"],
+            in_channels(row, self.channels),
             self.channels[row.name],
             row.kernel,
             self.config.neuron,
@@ -224,17 +228,6 @@ class SPYv4(nn.Module):
                 module.fold()
         self.folded = True
         return self
-
-
-def _width(config: ModelConfig) -> int:
-    """Channels of the first layer."""
-    width = round(CHANNELS[LAYER_NAMES[0]] * config.width_multiple)
-    if width < 1:
-        raise ConfigError(
-            f"width_multiple {config.width_multiple} leaves no channels; use at least "
-            f"{1 / CHANNELS[LAYER_NAMES[0]]}"
-        )
-    return width
 
 
 def _message(row: Row, spikes: Spikes) -> Tensor:

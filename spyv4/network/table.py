@@ -1,6 +1,9 @@
 """The layers of SPYv4, one row each (reference section 1); everything else is read off it."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
+
+from spyv4.errors import ConfigError
 
 Kind = Literal["conv", "half", "pool", "up"]
 IMAGE = "image"
@@ -68,7 +71,26 @@ STRIDES = _strides()
 """Pixels of the image from one neuron to the next, by layer."""
 
 
-def in_channels(row: Row) -> int:
-    """Channels of what a layer convolves, at `width_multiple` 1."""
-    channels = sum(CHANNELS[name] for name in row.inputs)
-    return channels // 2 if row.kind == "half" else channels
+def layer_channels(width_multiple: float) -> dict[str, int]:
+    """Channels of every layer, and of the image, of a network of some width.
+
+    Args:
+        width_multiple: channels relative to the paper's network, > 0.
+
+    Raises:
+        ConfigError: if that leaves no channels.
+    """
+    stem = CHANNELS[LAYER_NAMES[0]]
+    width = round(stem * width_multiple)
+    if width < 1:
+        raise ConfigError(
+            f"width_multiple {width_multiple} leaves no channels; use at least {1 / stem}"
+        )
+    scaled = {name: CHANNELS[name] * width // stem for name in LAYER_NAMES}
+    return {IMAGE: IMAGE_CHANNELS} | scaled
+
+
+def in_channels(row: Row, channels: Mapping[str, int]) -> int:
+    """Channels of what a layer convolves, with `channels` as `layer_channels` has them."""
+    total = sum(channels[name] for name in row.inputs)
+    return total // 2 if row.kind == "half" else total

@@ -10,6 +10,8 @@ from spyv4.config import NeuronConfig
 from spyv4.errors import StateShapeError
 from spyv4.norm import NormedConv2d
 
+RATE_KERNEL = 3
+"""Side of the convolution that a rate is computed by, in pixels."""
 Mixing = Literal["conv", "dense"]
 State = Any
 """A neuron's own NamedTuple of tensors; mypy knows no narrower type for all of them."""
@@ -94,7 +96,7 @@ class Rate(nn.Module):
         self.concat = config.fusion == "concat"
         fused = 2 * size if self.concat else size
         if mixing == "conv":
-            self.mix: nn.Module = NormedConv2d(fused, size, 3, bias=config.rate_bias)
+            self.mix: nn.Module = NormedConv2d(fused, size, RATE_KERNEL, bias=config.rate_bias)
         else:
             self.mix = nn.Linear(fused, size)
             nn.init.constant_(self.mix.bias, config.rate_bias)

@@ -16,7 +16,7 @@ class StepResult(NamedTuple):
     Attributes:
         maps: raw head maps, one a level.
         state: for the next read.
-        activity: firing rates and rasters, where they were asked for.
+        activity: rates and rasters, where they were asked for.
     """
 
     maps: Maps

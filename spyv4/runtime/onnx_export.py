@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_flatten_with_path, tree_unflatten
 
-from spyv4.activity import summarise
+from spyv4.activity import Activity, summarise
 from spyv4.files import write_atomically
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.validation import to_mapping
 
-ONNX_FORMAT = "spyv4-onnx-1"
+ONNX_FORMAT = "spyv4-onnx-2"
 OPSET = 18
 # Potentials agree to float rounding; a neuron whose potential is within rounding of its threshold
 # may spike on one side alone, and what it drives then differs for real.
@@ -37,7 +37,7 @@ class _FlatStep(nn.Module):
         self.spec = spec
 
     def forward(self, images: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Head maps, firing rates, rasters, and the tensors of the new state."""
+        """Head maps, the fields of `Activity`, and the tensors of the new state."""
         before: SPYv4State = tree_unflatten(list(state), self.spec)
         maps, after, spikes = self.model.step_from_current(self.model.current(images), before)
         return (*maps, *summarise(spikes), *tree_flatten(after)[0])
@@ -81,7 +81,7 @@ def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
     flat, spec = tree_flatten(state)
     names = state_names(state)
     outputs = [f"head_{head.layer}" for head in model.config.heads]
-    outputs += ["firing_rates", "rasters", *(f"next.{name}" for name in names)]
+    outputs += [*Activity._fields, *(f"next.{name}" for name in names)]
     images = torch.zeros(2, 3, *image_size)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with _quiet_exporter():

@@ -126,11 +126,11 @@ class OnnxRuntime:
         }
         tensors = [torch.from_numpy(array) for array in self.session.run(None, feed)]
         levels = len(self._config.heads)
-        rates, rasters = tensors[levels : levels + 2]
+        after = levels + len(Activity._fields)
         return StepResult(
             tuple(tensors[:levels]),
-            tree_unflatten(tensors[levels + 2 :], spec),
-            Activity(rates, rasters) if activity else None,
+            tree_unflatten(tensors[after:], spec),
+            Activity(*tensors[levels:after]) if activity else None,
         )
 
 

@@ -1,5 +1,6 @@
 """PyTorch: batch norm folded, channels last, bfloat16 where it is faster."""
 
+import platform
 import shutil
 from typing import Literal, get_args
 
@@ -33,6 +34,14 @@ def pick_device(device: str) -> torch.device:
         return torch.device(device)
     except RuntimeError as error:
         raise ArgumentError(f"device must be auto, cpu or cuda, not {device!r}") from error
+
+
+def device_name(device: torch.device) -> str:
+    """For people: the GPU, or the processor and how many threads are used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpu = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+    return f"{cpu}, {torch.get_num_threads()} threads"
 
 
 class TorchRuntime:

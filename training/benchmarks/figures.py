@@ -10,10 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spyv4.files import write_atomically
-
-COLOURS = ("#0b5fa5", "#d1495b", "#2a9d5c", "#e39b2d", "#6a4c93", "#5c6b73", "#00a6a6", "#9a5b34")
-"""Told apart by the colour-blind when drawn with different markers, too."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+from training.report.charts import COLOURS, MARKERS
 
 
 @contextmanager

@@ -116,6 +116,18 @@ def _add_scoring(scoring: Group) -> None:
 def _add_output(output: Group) -> None:
     output.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     output.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page to look at, with pictures, curves and what they take in energy",
+    )
+    output.add_argument(
+        "--twin-report",
+        type=Path,
+        metavar="FILE.json",
+        help="what --json wrote of the non-spiking twin, to stand beside the network in --report",
+    )
+    output.add_argument(
         "--save-predictions",
         metavar="FILE|FOLDER/",
         help="write the detections as a JSON list, or as the VOC devkit's files into a folder",

@@ -10,20 +10,24 @@ from typing import Any
 
 from spyv4.checkpoint import store_score_threshold
 from spyv4.commandline import build_parser, run_command
-from spyv4.config import VOC_CLASSES
+from spyv4.config import ModelConfig
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
 from spyv4.options import ReadOptions
+from spyv4.validation import to_mapping
 from spyv4.weights import find_weights, load_weights
 from training.data.source import DataSource, open_source
 from training.data.voc import AnnotatedImage
 from training.evaluate.arguments import add_arguments
-from training.evaluate.ground_truth import GroundTruth, ground_truth_of
+from training.evaluate.evaluation import Evaluation, evaluate_detector
+from training.evaluate.findings import findings_of, read_twin
+from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.prediction_files import read_predictions, write_predictions, write_text
-from training.evaluate.predictions import Predictions
 from training.evaluate.report import MEANING, to_json, to_table
-from training.evaluate.runner import run_detector
-from training.evaluate.scores import Scores, score_predictions
+from training.evaluate.scores import score_predictions
+from training.report.findings import TwinFindings
+from training.report.gather import facts
+from training.report.page import Report, write_report
 
 DEFAULT_READS = (1, 2, 4, 8)
 SAVED = "saved"
@@ -33,8 +37,8 @@ def eval_command(argv: list[str] | None = None) -> int:
     """The console script."""
     parser = build_parser(
         "spyv4-eval",
-        "Measure a detector on a data set in the layout of Pascal VOC, COCO or YOLO at several"
-        f"\nnumbers of reads, or score saved detections.\n\n{MEANING}.",
+        "Measure a detector on a data set in the layout of Pascal VOC at several numbers of"
+        f"\nreads, or score saved detections.\n\n{MEANING}.",
         "spyv4-eval --voc-root data/VOCdevkit --eval VOC2007:test --reads 1,2,4,8",
     )
     add_arguments(parser)
@@ -53,71 +57,79 @@ def run(arguments: argparse.Namespace) -> int:
     if save_reads not in reads:
         raise ArgumentError(f"--save-reads must be one of --reads {reads}, not {save_reads}")
     save_path = _prepared(arguments.save_predictions)
-    json_path = _prepared(arguments.json)
+    json_path = _prepared_file(arguments.json, "--json")
+    report_path = _prepared_file(arguments.report, "--report")
+    if arguments.twin_report and not report_path:
+        raise ArgumentError("--twin-report stands in a page; add --report FILE.html")
     store_path, store_reads = _store_target(arguments, reads)
-    if json_path and json_path.is_dir():
-        raise ArgumentError(f"--json must be a file, not the folder {json_path}")
     source = open_source(arguments.voc_root, arguments.data)
     if arguments.predictions:
         result = _score_saved(arguments, source)
     else:
-        result = _score_detector(arguments, source, reads, save_reads)
-    truth = result.truth
-    sets = source.title + (arguments.eval or source.eval_set)
+        result = _score_detector(arguments, source, reads)
+    evaluation = result.evaluation
+    truth = evaluation.truth
     # Shown before anything is written, so that a full disk costs no figures.
     sys.stdout.write(
-        f"{sets}: {len(truth.image_ids)} images, {_how(result)}\n{MEANING}\n\n"
-        f"{to_table(result.by_reads, truth, arguments.report_classes)}\n"
+        f"{result.data}: {len(truth.image_ids)} images, {_how(result)}\n{MEANING}\n\n"
+        f"{to_table(evaluation.scores, truth, arguments.report_classes)}\n"
     )
     sys.stdout.flush()
     if json_path:
-        write_text(json_path, json.dumps(_document(arguments, sets, result), indent=1) + "\n")
+        write_text(json_path, json.dumps(_document(arguments, result), indent=1) + "\n")
     if store_path:
-        point = result.by_reads[store_reads].operating_point
+        point = evaluation.scores[store_reads].operating_point
         if point is None:
             raise ArgumentError("nothing right was found, so no threshold is stored")
         store_score_threshold(store_path, point.score_threshold)
     if save_path:
-        write_predictions(save_path, result.kept, truth.image_ids, truth.class_names)
+        key = evaluation.usual if arguments.predictions else str(save_reads)
+        kept = evaluation.predictions[key]
+        write_predictions(save_path, kept, truth.image_ids, truth.class_names)
+    if report_path:
+        _write_report(report_path, arguments, result)
     return 0
 
 
 @dataclass(frozen=True)
-class _Evaluation:
-    """What was measured, with which settings, and the detections to save."""
+class _Result:
+    """What was measured, on which data, of which network, and with which settings."""
 
-    truth: GroundTruth
-    by_reads: dict[str, Scores]
-    kept: Predictions
+    evaluation: Evaluation
+    data: str
+    config: ModelConfig
     settings: dict[str, Any]
 
 
-def _score_saved(arguments: argparse.Namespace, source: DataSource) -> _Evaluation:
+def _score_saved(arguments: argparse.Namespace, source: DataSource) -> _Result:
     """Score `--predictions`, as those of the one number of `--reads` if it is given.
 
     The classes are those of `--weights` where they are given, else the data file's, else VOC's.
     """
-    class_names: Sequence[str] = source.class_names or VOC_CLASSES
+    config = ModelConfig()
+    if source.class_names:
+        config = ModelConfig(class_names=source.class_names)
     if arguments.weights is not None:
-        class_names = load_weights(arguments.weights).config.class_names
-    images = _annotated(arguments, source, class_names, need_images=False)
-    truth = _truth(arguments, images, class_names)
+        config = load_weights(arguments.weights).config
+    images = _annotated(arguments, source, config.class_names, need_images=False)
+    truth = ground_truth_of(images, config.class_names)
     predictions = read_predictions(arguments.predictions, truth.image_ids, truth.class_names)
     reads = arguments.reads or ()
     if len(reads) > 1:
         raise ArgumentError("saved detections are of one number of reads; give --reads only one")
+    key = str(reads[0]) if reads else SAVED
     scores = score_predictions(predictions, truth, coco=arguments.coco)
-    return _Evaluation(
-        truth,
-        {str(reads[0]) if reads else SAVED: scores},
-        predictions,
+    return _Result(
+        Evaluation(images, truth, {key: predictions}, {key: scores}, key),
+        _data(arguments, source),
+        config,
         {"predictions": str(arguments.predictions)},
     )
 
 
 def _score_detector(
-    arguments: argparse.Namespace, source: DataSource, reads: Sequence[int], save_reads: int
-) -> _Evaluation:
+    arguments: argparse.Namespace, source: DataSource, reads: Sequence[int]
+) -> _Result:
     """Run the detector and score what it finds at every number of reads."""
     detector = Detector.load(
         arguments.weights,
@@ -127,30 +139,19 @@ def _score_detector(
         compile=arguments.compile,
         image_size=tuple(arguments.image_size) if arguments.image_size else None,
     )
-    class_names = detector.config.class_names
-    images = _annotated(arguments, source, class_names, need_images=True)
-    truth = _truth(arguments, images, class_names)
-    results = run_detector(
+    evaluation = evaluate_detector(
         detector,
-        images,
+        _annotated(arguments, source, detector.config.class_names, need_images=True),
         reads,
+        usual=detector.config.reads,
         options=ReadOptions(
             score_threshold=arguments.score_threshold,
             iou_threshold=arguments.iou_threshold,
             max_detections=arguments.max_detections,
         ),
         batch_size=arguments.batch_size,
+        coco=arguments.coco,
     )
-    by_reads = {
-        str(count): score_predictions(
-            result.predictions,
-            truth,
-            coco=arguments.coco,
-            firing_rate=result.firing_rate,
-            ms_per_image=result.ms_per_image,
-        )
-        for count, result in results.items()
-    }
     settings = {
         "weights": find_weights(arguments.weights).name,
         "runtime": detector.runtime.description,
@@ -160,7 +161,7 @@ def _score_detector(
         "iou_threshold": arguments.iou_threshold,
         "max_detections": arguments.max_detections,
     }
-    return _Evaluation(truth, by_reads, results[save_reads].predictions, settings)
+    return _Result(evaluation, _data(arguments, source), detector.config, settings)
 
 
 def _annotated(
@@ -170,26 +171,31 @@ def _annotated(
     *,
     need_images: bool,
 ) -> list[AnnotatedImage]:
-    """The annotated pictures to evaluate on."""
-    images = source.read(
-        arguments.eval or source.eval_set,
-        class_names,
-        need_images=need_images,
-        skip_bad=arguments.skip_bad,
-    )
-    return images[: arguments.limit]
-
-
-def _truth(
-    arguments: argparse.Namespace, images: Sequence[AnnotatedImage], class_names: Sequence[str]
-) -> GroundTruth:
-    """The ground truth; refuses classes to report that there are not."""
+    """The annotated pictures to evaluate on; refuses at once what does not fit them."""
     for name in arguments.report_classes:
         if name not in class_names:
             raise ArgumentError(
                 f"--report-classes has unknown class {name!r}; known: {', '.join(class_names)}"
             )
-    return ground_truth_of(images, class_names)
+    images = source.read(
+        arguments.eval or source.eval_set,
+        class_names,
+        need_images=need_images,
+        skip_bad=arguments.skip_bad,
+    )[: arguments.limit]
+    _twin(arguments, _data(arguments, source), len(images))
+    return images
+
+
+def _data(arguments: argparse.Namespace, source: DataSource) -> str:
+    """What is evaluated on, for people."""
+    return source.title + (arguments.eval or source.eval_set)
+
+
+def _twin(arguments: argparse.Namespace, data: str, images: int) -> TwinFindings | None:
+    """What `--twin-report` says."""
+    path: Path | None = arguments.twin_report
+    return None if path is None else read_twin(path, data, images)
 
 
 def _prepared(given: str | Path | None) -> Path | None:
@@ -202,7 +208,15 @@ def _prepared(given: str | Path | None) -> Path | None:
     return path
 
 
-def _how(result: _Evaluation) -> str:
+def _prepared_file(given: str | Path | None, option: str) -> Path | None:
+    """Likewise of what can be no folder."""
+    path = _prepared(given)
+    if path and path.is_dir():
+        raise ArgumentError(f"{option} must be a file, not the folder {path}")
+    return path
+
+
+def _how(result: _Result) -> str:
     """Which network was run how, since its precision moves the figures; or which detections."""
     settings = result.settings
     if "runtime" in settings:
@@ -223,16 +237,34 @@ def _store_target(arguments: argparse.Namespace, reads: Sequence[int]) -> tuple[
     return path, str(usual)
 
 
-def _document(arguments: argparse.Namespace, sets: str, result: _Evaluation) -> dict[str, Any]:
+def _document(arguments: argparse.Namespace, result: _Result) -> dict[str, Any]:
     """Everything that was measured, and how."""
     return {
-        "eval": sets,
-        "images": len(result.truth.image_ids),
-        "boxes_per_class": result.truth.boxes_per_class,
+        "eval": result.data,
+        "images": len(result.evaluation.images),
+        "boxes_per_class": result.evaluation.truth.boxes_per_class,
         "meaning": MEANING.replace("\n", " "),
         "settings": result.settings,
         "by_reads": {
             name: to_json(scores, arguments.report_classes)
-            for name, scores in result.by_reads.items()
+            for name, scores in result.evaluation.scores.items()
         },
     }
+
+
+def _write_report(path: Path, arguments: argparse.Namespace, result: _Result) -> None:
+    """The page of `--report`."""
+    evaluation = result.evaluation
+    twin = _twin(arguments, result.data, len(evaluation.images))
+    measured = result.settings.get("weights") or arguments.predictions.name
+    write_report(
+        path,
+        Report(
+            title=f"{measured} on {result.data}",
+            facts=facts() | {name: str(value) for name, value in result.settings.items()},
+            configuration=to_mapping(result.config),
+            class_names=result.config.class_names,
+            pictures={result.data: evaluation.images},
+            findings=findings_of(evaluation, result.config, result.data, twin),
+        ),
+    )

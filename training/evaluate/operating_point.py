@@ -38,7 +38,7 @@ def best_f1(predictions: Predictions, truth: GroundTruth) -> OperatingPoint | No
     Matched as in `match_class`, after the suppression with which boxes are shown to people: average
     precision is measured with a gentler one.
     """
-    shown = _suppressed(predictions)
+    shown = as_shown(predictions)
     matches = [match_class(shown, truth, label) for label in range(len(truth.class_names))]
     right = np.concatenate([match.true_positive for match in matches])
     scores = np.concatenate([match.scores for match in matches])
@@ -59,8 +59,8 @@ def best_f1(predictions: Predictions, truth: GroundTruth) -> OperatingPoint | No
     )
 
 
-def _suppressed(predictions: Predictions) -> Predictions:
-    """What is left when boxes are merged as they are for people."""
+def as_shown(predictions: Predictions, score_threshold: float = 0.0) -> Predictions:
+    """What is left when boxes are merged as they are for people, from a score up."""
     order = np.argsort(predictions.image_indices, kind="stable")
     starts = np.flatnonzero(np.diff(predictions.image_indices[order], prepend=-1))
     kept: list[NDArray[np.int64]] = []
@@ -73,6 +73,7 @@ def _suppressed(predictions: Predictions) -> Predictions:
         )
         kept.append(rows[keep])
     chosen = np.concatenate(kept) if kept else order
+    chosen = chosen[predictions.scores[chosen] >= score_threshold]
     return Predictions(
         predictions.image_indices[chosen],
         predictions.labels[chosen],

@@ -15,7 +15,10 @@ COCO_COLUMNS = {"ap": "COCO AP", "ap50": "AP50", "ap75": "AP75"}
 
 
 def to_json(scores: Scores, subset: Sequence[str] = ()) -> dict[str, Any]:
-    """The figures as plain values, shares 0..1; `map_subset` is the mean over `subset`."""
+    """The figures as plain values, shares 0..1; `map_subset` is the mean over `subset`.
+
+    Spikes, operations and energy are those of one picture (see `spyv4.energy`).
+    """
     values: dict[str, Any] = {
         "map": scores.mean_ap(),
         "map_11pt": scores.mean_ap_11pt(),
@@ -26,6 +29,15 @@ def to_json(scores: Scores, subset: Sequence[str] = ()) -> dict[str, Any]:
         "detections": scores.detections,
         "operating_point": _point_to_json(scores.operating_point),
     }
+    if scores.operations is not None:
+        network, twin = scores.operations
+        values |= {
+            "spikes": network.spikes,
+            "synaptic_operations": network.synaptic_operations,
+            "multiply_accumulates": network.multiply_accumulates,
+            "energy_mj": network.energy_mj,
+            "twin_energy_mj": twin.energy_mj,
+        }
     if subset:
         values |= {"map_subset": scores.mean_ap(subset), "subset": list(subset)}
     return values | ({"coco": dict(scores.coco)} if scores.coco else {})
@@ -58,7 +70,25 @@ def to_table(by_reads: Mapping[str, Scores], truth: GroundTruth, subset: Sequenc
     for name, boxes in truth.boxes_per_class.items():
         figures = [_percent(scores.ap_per_class[name]) for scores in by_reads.values()]
         classes.append([name, str(boxes), *figures])
-    return "\n\n".join(map(_aligned, (summary, points, classes)))
+    tables = [summary, points, *_operations(by_reads), classes]
+    return "\n\n".join(map(_aligned, tables))
+
+
+def _operations(by_reads: Mapping[str, Scores]) -> list[list[list[str]]]:
+    """A table of what a picture takes, where it was measured, in thousands of operations."""
+    head = ["reads", "spikes", "synaptic operations", "multiply-accumulates", "mJ", "twin's mJ"]
+    rows = [
+        [
+            reads,
+            *(f"{count / 1e3:,.0f}k" for count in network[:2]),
+            f"{network.multiply_accumulates / 1e3:,.0f}k",
+            *(f"{operations.energy_mj:.3f}" for operations in (network, twin)),
+        ]
+        for reads, scores in by_reads.items()
+        if scores.operations is not None
+        for network, twin in [scores.operations]
+    ]
+    return [[head, *rows]] if rows else []
 
 
 def _point_to_json(point: OperatingPoint | None) -> dict[str, float] | None:

@@ -31,16 +31,23 @@ class ReadResult:
 
     Attributes:
         predictions: the detections.
-        firing_rate: share of neurons that spiked, 0..1: the mean over pictures, layers and the
-            reads made so far.
+        firing_rates: share of neurons that spiked by read and layer, [reads, 19], 0..1: the mean
+            over the pictures.
+        message_rates: likewise the share of ones in what each layer receives (see `Activity`).
         ms_per_image: wall time in milliseconds of preprocessing, the reads made so far (with
             their firing rates) and decoding once, divided by the pictures; as many batches as
             there are threads are looked at side by side.
     """
 
     predictions: Predictions
-    firing_rate: float
+    firing_rates: NDArray[np.float64]
+    message_rates: NDArray[np.float64]
     ms_per_image: float
+
+    @property
+    def firing_rate(self) -> float:
+        """Mean over the layers and the reads made so far, 0..1."""
+        return float(self.firing_rates.mean())
 
 
 def run_detector(
@@ -81,12 +88,13 @@ def run_detector(
         for found in pool.map(look, batches):
             looks.append(found)
             progress.update(len(found.rates))
-    rates = np.concatenate([found.rates for found in looks])
+    rates = np.concatenate([found.rates for found in looks]).mean(0)
     return {
         count: ReadResult(
             predictions_of_detections([d for found in looks for d in found.detections[count]]),
-            float(rates[:, :count].mean()),
-            sum(found.times_ms[count] for found in looks) / len(images) / at_once,
+            firing_rates=rates[0, :count],
+            message_rates=rates[1, :count],
+            ms_per_image=sum(found.times_ms[count] for found in looks) / len(images) / at_once,
         )
         for count in reads
     }
@@ -105,7 +113,7 @@ def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 class _Found(NamedTuple):
-    """What was found in a batch: by number of reads, and firing rates [pictures, reads]."""
+    """What was found by number of reads; firing and message rates, [pictures, 2, reads, 19]."""
 
     detections: dict[int, list[Detections]]
     rates: NDArray[np.float64]
@@ -124,11 +132,12 @@ def _look(
     rates, times_ms = [], {}
     for read in detector.read_batch(frames, options, at=reads, activity_at=EVERY_READ):
         if read.activity is not None:
-            rates.append(read.activity.firing_rates.float().mean(1).cpu().numpy())
+            both = torch.stack((read.activity.firing_rates, read.activity.message_rates), 1)
+            rates.append(both.cpu().numpy())
         if read.detections:
             found[read.number] = read.detections
             times_ms[read.number] = sum(read.detections[0].timings_ms.values())
-    return _Found(found, np.stack(rates, axis=1).astype(np.float64), times_ms)
+    return _Found(found, np.stack(rates, axis=2).astype(np.float64), times_ms)
 
 
 def _decode(batch: Sequence[AnnotatedImage]) -> list[Frame]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from spyv4.energy import Comparison
 from training.evaluate.coco import coco_metrics
 from training.evaluate.ground_truth import GroundTruth
 from training.evaluate.operating_point import OperatingPoint, best_f1
@@ -25,6 +26,7 @@ class Scores:
         operating_point: see `best_f1`.
         firing_rate: see `ReadResult`; None for saved detections.
         ms_per_image: see `ReadResult`; None for saved detections.
+        operations: what a picture takes, and what it takes the twin; None for saved detections.
     """
 
     ap_per_class: Mapping[str, float | None]
@@ -34,6 +36,7 @@ class Scores:
     operating_point: OperatingPoint | None
     firing_rate: float | None = None
     ms_per_image: float | None = None
+    operations: Comparison | None = None
 
     def mean_ap(self, class_names: Sequence[str] | None = None) -> float | None:
         """All-point mAP over all classes or over some."""
@@ -58,6 +61,7 @@ def score_predictions(
     coco: bool = True,
     firing_rate: float | None = None,
     ms_per_image: float | None = None,
+    operations: Comparison | None = None,
 ) -> Scores:
     """Measure detections against the ground truth.
 
@@ -67,6 +71,7 @@ def score_predictions(
         coco: compute COCO's metrics too, which takes longer than all the rest.
         firing_rate: passed on to the result.
         ms_per_image: passed on to the result.
+        operations: passed on to the result.
     """
     all_point: dict[str, float | None] = {}
     eleven_point: dict[str, float | None] = {}
@@ -82,4 +87,5 @@ def score_predictions(
         operating_point=best_f1(predictions, truth),
         firing_rate=firing_rate,
         ms_per_image=ms_per_image,
+        operations=operations,
     )

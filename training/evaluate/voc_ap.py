@@ -76,6 +76,31 @@ def match_class(predictions: Predictions, truth: GroundTruth, label: int) -> Mat
     return Matches(true_positive[~ignored], predictions.scores[chosen][~ignored])
 
 
+class Curve(NamedTuple):
+    """Precision against recall, each 0..1, as its area is the all-point average precision.
+
+    Attributes:
+        recall: r_k after the k-th true positive by falling score, rising, [K].
+        precision: the highest at any recall of at least r_k, [K]; it holds from r_{k-1} to r_k.
+    """
+
+    recall: NDArray[np.float64]
+    precision: NDArray[np.float64]
+
+
+def precision_recall(true_positive: NDArray[np.bool_], boxes: int) -> Curve:
+    """The curve of detections by falling score.
+
+    Args:
+        true_positive: bool [K], as `match_class` gives it.
+        boxes: how many boxes there are to find, at least 1.
+    """
+    hits = np.cumsum(true_positive)
+    precision = hits / np.arange(1, len(hits) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return Curve(hits[true_positive] / boxes, envelope[true_positive])
+
+
 def average_precision(
     true_positive: NDArray[np.bool_], boxes: int, interpolation: Interpolation
 ) -> float:
@@ -90,11 +115,10 @@ def average_precision(
         boxes: how many boxes there are to find, at least 1.
         interpolation: how the curve is sampled.
     """
-    hits = np.cumsum(true_positive)
-    recall = np.append(hits / boxes, 1.0)
-    precision = np.append(hits / np.arange(1, len(hits) + 1), 0.0)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    curve = precision_recall(true_positive, boxes)
     if interpolation == "all":
-        return float(envelope[:-1][true_positive].sum() / boxes)  # each hit adds 1 / boxes to r
+        return float(curve.precision.sum() / boxes)  # each hit adds 1 / boxes to r
+    # Between two hits P is that of the next one, and beyond the last one 0.
+    recall, envelope = np.append(curve.recall, 1.0), np.append(curve.precision, 0.0)
     samples = np.arange(11) / 10  # correctly rounded, so that 3 boxes of 10 reach t = 0.3
     return float(envelope[np.searchsorted(recall, samples)].mean())

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from training.learning import Observation
 
+LOG = "log.jsonl"
 SHOW_S = 1.0
 PLOTTED = frozenset(
     (
@@ -79,7 +80,7 @@ class RunLog:
         progress: bool = True,
     ) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
-        self._stream = (run_dir / "log.jsonl").open("a", encoding="utf-8")
+        self._stream = (run_dir / LOG).open("a", encoding="utf-8")
         self._writer: Any = None
         if tensorboard:
             # Imported here: it takes seconds, and is of no use to most callers.

@@ -5,8 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spyv4.activity import summarise
 from spyv4.config import NeuronConfig
 from spyv4.network.blocks import SpikingConv2d
+from spyv4.network.table import LAYER_NAMES
 from spyv4.neurons.ltc import LTCState
 from tests.helpers.tiny_model import tiny_model
 
@@ -64,6 +66,17 @@ def test_every_layer_receives_what_the_reference_says(
     assert set(expected) == set(inputs) - {"stem1"}
     for name, message in expected.items():
         assert torch.equal(inputs[name], message), name
+
+
+def test_message_rates_are_those_of_what_the_layers_receive(
+    wiring: tuple[dict[str, Tensor], dict[str, Tensor]],
+) -> None:
+    inputs, sent = wiring
+    rates = summarise(sent).message_rates
+    assert (rates[:, 0] == 1).all()
+    for index, name in enumerate(LAYER_NAMES[1:], start=1):
+        torch.testing.assert_close(rates[:, index], inputs[name].mean((1, 2, 3)))
+    assert rates.min() > 0
 
 
 @pytest.mark.parametrize("fusion", ["sum", "concat"])

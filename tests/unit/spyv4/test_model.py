@@ -248,7 +248,7 @@ def test_leaky_network_averages_what_the_other_reads_out() -> None:
 def test_activity_counts_the_spikes(model: SPYv4) -> None:
     state = model.run(pictures(), 2)[1]
     _, _, spikes = model.step_from_current(model.current(pictures()), state)
-    rates, rasters = summarise(spikes)
+    rates, _, rasters = summarise(spikes)
     flat = tuple(spikes.values())
     assert rates.shape == (2, 19)
     assert rasters.shape == (2, 19, RASTER_NEURONS)

@@ -1,7 +1,9 @@
 import json
 
+import pytest
 from evaluate_samples import truth_of
 
+from spyv4.energy import Comparison, Operations
 from training.evaluate.predictions import predictions_of_rows
 from training.evaluate.report import to_json, to_table
 from training.evaluate.scores import score_predictions
@@ -35,3 +37,17 @@ def test_the_document_is_strict_json_with_shares():
         "detections": 1,
         "operating_point": {"score_threshold": 0.5, "precision": 1.0, "recall": 1.0, "f1": 1.0},
     }
+
+
+def test_what_a_picture_takes_is_in_the_document_and_in_a_table():
+    network, twin = Operations(1500, 2e6, 1e6, 3e6, 0), Operations(0, 0, 1e6, 0, 7e6)
+    scores = score_predictions(PREDICTIONS, TRUTH, coco=False, operations=Comparison(network, twin))
+    document = to_json(scores)
+    assert document["spikes"] == 1500
+    assert document["synaptic_operations"] == 2e6
+    assert document["multiply_accumulates"] == 4e6
+    assert document["energy_mj"] == pytest.approx(1e-9 * (0.9 * 2e6 + 4.6 * 4e6))
+    assert document["twin_energy_mj"] == pytest.approx(1e-9 * 4.6 * 8e6)
+    lines = to_table({"4": scores}, TRUTH).splitlines()
+    head = next(index for index, text in enumerate(lines) if "synaptic operations" in text)
+    assert lines[head + 1].split() == ["4", "2k", "2,000k", "4,000k", "0.020", "0.037"]

@@ -53,12 +53,17 @@ def test_detections_rates_and_picture_order_are_the_detectors_own(detector, imag
             activity=True,
         )
         found = list(reads)
-        rates += [np.mean(list(item.firing_rates.values())) for item in found]
+        rates.append([list(item.firing_rates.values()) for item in found])
         rows = result.predictions.image_indices == index
         assert rows.sum() > 100  # more than a person is shown
         assert (result.predictions.boxes_xyxy[rows] == found[-1].boxes_xyxy).all()
         assert (result.predictions.labels[rows] == found[-1].labels).all()
+    assert result.firing_rates == pytest.approx(np.mean(rates, axis=0))
     assert result.firing_rate == pytest.approx(np.mean(rates))
+    assert result.message_rates.shape == result.firing_rates.shape == (2, 19)
+    assert (result.message_rates[:, 0] == 1).all()  # pixels
+    # A layer that is another's only input sends what that one receives.
+    assert result.message_rates[:, 1] == pytest.approx(result.firing_rates[:, 0])
     assert result.ms_per_image > 0
 
 
