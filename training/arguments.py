@@ -99,6 +99,11 @@ def _add_settings(add: Callable[..., object]) -> None:
     add("--optimizer", choices=["adagrad", "adam", "adamw", "sgd"])
     add("--learning-rate", type=float)
     add("--schedule", choices=["constant", "cosine", "linear", "step"], help="of the learning rate")
+    add(
+        "--precision",
+        choices=["auto", "bfloat16", "float32"],
+        help="of activations; auto takes the faster one here, by measuring (auto)",
+    )
     add("--close-mosaic", type=int, metavar="N", help="no mosaics in the last N epochs")
     add("--freeze", choices=["backbone"], help="leave these layers as they are")
     add("--seed", type=int)

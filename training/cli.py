@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from spyv4.errors import ConfigError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
+from training.allocator import keep_freed_memory
 from training.arguments import train_parser
 from training.config import TrainingConfig
 from training.data import (
@@ -31,6 +33,7 @@ from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
 from training.loop import Trainer
+from training.precision import faster_training
 from training.report.gather import now
 from training.report.log import RunLog
 from training.resolve import resolve_config
@@ -88,6 +91,7 @@ def _restore_weights(state: RunState, folder: RunFolder) -> None:
 
 
 def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
+    keep_freed_memory()
     folder = RunFolder(arguments.run)
     if folder.last.exists() and not arguments.resume:
         raise ConfigError(
@@ -113,6 +117,8 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         with stop.at_once("starting from the initial weights"):
             model = with_initial_weights(model, config, arguments.init_weights, loader)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.precision == "auto":
+        config = replace(config, precision=faster_training(model))
     state = RunState(model, loader, config)
     if saved is not None:
         state.load_state_dict(saved)

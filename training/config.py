@@ -46,6 +46,11 @@ class LearnerConfig:
         """Whether there is a running mean."""
         return self.kind.startswith("fptt")
 
+    @property
+    def through_reads(self) -> bool:
+        """Whether gradients go back from one read to those before it."""
+        return self.kind not in ("plain", "fptt")
+
 
 @configuration
 class LossConfig:
@@ -177,7 +182,9 @@ class TrainingConfig:
         reads: reads of every picture, 1..256.
         min_reads: least number of reads where it varies evenly from batch to batch; 0 for always
             `reads`.
-        precision: of activations; parameters and the optimiser are float32 always.
+        precision: of activations; parameters and the optimiser are float32 always. `auto` takes
+            the one that trains faster on this machine, measured when the run starts; a resumed
+            run keeps it.
         freeze_batch_norm: normalise with the statistics of the initial weights, as at inference,
             instead of those of the batch; for fine-tuning.
         freeze: `backbone` leaves all layers up to csp3_d as they are, batch norm included; for
@@ -196,7 +203,7 @@ class TrainingConfig:
     batch_size: Count = 32
     reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 4
     min_reads: Whole = 0
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
     freeze_batch_norm: bool = False
     freeze: Literal["nothing", "backbone"] = "nothing"
     repeat_threshold: Share = 0.0

@@ -1,13 +1,14 @@
 """The training loop."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spyv4.network.spyv4 import SPYv4State
+from spyv4.validation import require
 from training.data import Batch, TrainingLoader
 from training.errors import DataWorkerError
 from training.finite import check_terms
@@ -48,8 +49,15 @@ class Trainer:
         self.folder = folder
         self.save_every_s = save_every_s
         self.loss = build_loss(state.config.model, state.config.loss)
-        dtype = torch.bfloat16 if state.config.precision == "bfloat16" else torch.float32
-        self.read = Read(state.model, dtype, compile_step=compile_step)
+        precision = state.config.precision
+        require(precision != "auto", "precision must be chosen before training, not auto")
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.read = Read(
+            state.model,
+            dtype,
+            compile_step=compile_step,
+            through_state=state.config.learner.through_reads,
+        )
         self._to_compile = compile_step
 
     def run(
@@ -84,8 +92,9 @@ class Trainer:
                 with stop.at_once("decoding pictures"):
                     self.loader.prepare()
                 left = state.config.epochs - state.position.epoch
-                for batch in self.loader.batches(*state.position, left):
-                    log.step(self._compiled_batch(batch, log, stop))
+                for batch, waited_s in _timed(self.loader.batches(*state.position, left)):
+                    report = self._compiled_batch(batch, log, stop)
+                    log.step(report._replace(waited_s=waited_s))
                     state.advance()
                     overdue = time.monotonic() - saved_at > self.save_every_s
                     if state.between_epochs or stop.requested or overdue:
@@ -178,3 +187,12 @@ class Trainer:
     def _random(self, purpose: int) -> np.random.Generator:
         """Randomness of the batch at hand, from (seed, epoch, step) alone."""
         return np.random.default_rng((self.state.config.seed, *self.state.position, purpose))
+
+
+def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+    """The batches, and the seconds that each was waited for."""
+    made = iter(batches)
+    started = time.perf_counter()
+    while (batch := next(made, None)) is not None:
+        yield batch, time.perf_counter() - started
+        started = time.perf_counter()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from spyv4.network.readout import Maps
 from spyv4.network.spyv4 import SPYv4, SPYv4State
@@ -31,12 +32,17 @@ class Read:
         model: the network, on its device.
         dtype: of the network's messages and potentials; the read-out has float32 always.
         compile_step: compile the forward and backward pass, at the first read.
+        through_state: whether gradients go back through the state, to the reads before; if not,
+            the state after a read is a constant, and compiled code need not provide for more.
     """
 
-    def __init__(self, model: SPYv4, dtype: torch.dtype, *, compile_step: bool) -> None:
+    def __init__(
+        self, model: SPYv4, dtype: torch.dtype, *, compile_step: bool, through_state: bool = True
+    ) -> None:
         self._model = model
+        self._through_state = through_state
         self.device = next(model.parameters()).device
-        self._dtype = dtype
+        self.dtype = dtype
         self._forward: Callable[..., tuple[Seen, SPYv4State]] = (
             torch.compile(self._plain) if compile_step else self._plain
         )
@@ -50,14 +56,16 @@ class Read:
         """The state before the first read of images of `shape`; made once, since it is a value."""
         if self._at_rest is None or self._at_rest[0] != shape:
             size = (shape[2], shape[3])
-            state = self._model.initial_state(shape[0], size, dtype=self._dtype)
+            state = self._model.initial_state(shape[0], size, dtype=self.dtype)
             self._at_rest = shape, state
         return self._at_rest[1]
 
     def _plain(self, images: Tensor, state: SPYv4State) -> tuple[Seen, SPYv4State]:
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            pixels = images.to(self._dtype) / 255
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            pixels = images.to(self.dtype) / 255
             maps, state, spikes = self._model.step_from_current(self._model.current(pixels), state)
+        if not self._through_state:
+            state = tree_map(torch.Tensor.detach, state)
         with torch.no_grad():
             rate = torch.stack([(s > 0).float().mean() for s in spikes.values()]).mean()
         messages = tuple(spikes[head.layer] for head in self._model.config.heads)

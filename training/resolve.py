@@ -79,7 +79,7 @@ def _stated(arguments: argparse.Namespace, class_names: Sequence[str] | None) ->
         _merge(values, {"model": {"class_names": list(class_names)}})
     for text in arguments.set:
         _merge(values, _parse_toml(text, f"--set {text}"))
-    for name in ("epochs", "batch_size", "reads", "seed", "freeze"):
+    for name in ("epochs", "batch_size", "reads", "seed", "freeze", "precision"):
         if getattr(arguments, name) is not None:
             values[name] = getattr(arguments, name)
     for table, key, name in (

@@ -87,13 +87,13 @@ def train(rule: str, reads: int) -> None:
     state.train_mode()
     images = torch.randint(0, 255, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8)
     targets = torch.tensor([[i, i % 20, 90.0, 100.0, 60.0, 80.0] for i in range(BATCH)])
-    before = _mebibytes("VmRSS:")
+    before = mebibytes("VmRSS:")
     for _ in range(2):
         trainer.train_batch(Batch(images, targets))
-    print(json.dumps(Memory(before, _mebibytes("VmHWM:"))._asdict()))
+    print(json.dumps(Memory(before, mebibytes("VmHWM:"))._asdict()))
 
 
-def _mebibytes(name: str) -> float:
+def mebibytes(name: str) -> float:
     """A figure of this process; not ru_maxrss, which starts from the peak of its parent."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) / 2**10

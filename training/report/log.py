@@ -19,10 +19,11 @@ SHOW_S = 1.0
 PLOTTED = frozenset(
     (
         *("loss", "box", "objectness", "classes", "teacher"),
-        *("learning_rate", "firing_rate", "images_per_s", "penalty_ratio", "drift"),
+        *("learning_rate", "firing_rate", "images_per_s", "data_wait", "penalty_ratio", "drift"),
     )
 )
-"""What goes to TensorBoard: `penalty_ratio` is the norm of the regulariser's gradient over that of
+"""What goes to TensorBoard: `data_wait` is the share of the time in which the model waited for its
+pictures, `penalty_ratio` is the norm of the regulariser's gradient over that of
 the task, `drift` ||W - Wbar|| / ||W||, both at the last update of the batch."""
 
 
@@ -38,6 +39,7 @@ class StepReport(NamedTuple):
         firing_rate: mean over layers at the last read, 0..1, a scalar.
         images: pictures in the batch.
         seconds: computing time of the batch, without waiting for data.
+        waited_s: for the data, before that.
         observation: the learning rule's, where it was measured.
     """
 
@@ -49,6 +51,7 @@ class StepReport(NamedTuple):
     firing_rate: Tensor
     images: int
     seconds: float
+    waited_s: float = 0.0
     observation: Observation | None = None
 
     @property
@@ -153,6 +156,7 @@ class RunLog:
         reports = [report for report, _ in self._recent]
         last = reports[-1]
         waited = self._recent[-1][1] - self._recent[0][1] + reports[0].seconds
+        idle = sum(report.waited_s for report in reports)
         terms = torch.stack([report.terms for report in reports]).mean(0)
         rates = torch.stack([report.firing_rate for report in reports])
         box, objectness, classes, teacher = terms.tolist()
@@ -161,6 +165,7 @@ class RunLog:
             "epoch": last.epoch,
             "learning_rate": last.learning_rate,
             "images_per_s": sum(r.images for r in reports) / waited,
+            "data_wait": idle / (idle + sum(r.seconds for r in reports)),
             "peak_memory_mib": _peak_memory_mib(),
             "loss": box + objectness + classes + teacher,
             "box": box,
@@ -179,11 +184,13 @@ def _shown(entry: dict[str, Any]) -> str:
     """The figures of the progress line."""
     penalty = f" penalty/task {entry['penalty_ratio']:.1e}" if entry.get("penalty_ratio") else ""
     teacher = f" teacher {entry['teacher']:.2f}" if entry["teacher"] else ""
+    # Of more workers there would be something to gain.
+    waiting = f", {entry['data_wait']:.0%} waiting for data" if entry["data_wait"] > 0.05 else ""
     return (
         f"epoch {entry['epoch'] + 1} loss {entry['loss']:.3f} (box {entry['box']:.2f} "
         f"obj {entry['objectness']:.2f} cls {entry['classes']:.2f}{teacher}) "
         f"lr {entry['learning_rate']:.1e} firing {entry['firing_rate']:.1%}{penalty} "
-        f"{entry['images_per_s']:.0f} images/s"
+        f"{entry['images_per_s']:.0f} images/s{waiting}"
     )
 
 

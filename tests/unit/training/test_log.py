@@ -19,6 +19,7 @@ def report(step: int, loss: float = 3.0, observation: Observation | None = None)
         firing_rate=torch.tensor(0.1),
         images=4,
         seconds=0.5,
+        waited_s=0.5 if step == 0 else 0.0,
         observation=observation,
     )
 
@@ -42,6 +43,7 @@ def test_stored_entries_are_means_over_the_interval(
     assert stored[0]["epoch"] == 1
     assert stored[0]["firing_rate"] == pytest.approx(0.1)
     assert [entry["images_per_s"] for entry in stored] == pytest.approx([8 / 1.5] * 2)
+    assert [entry["data_wait"] for entry in stored] == pytest.approx([1 / 3, 0.0])
     assert capsys.readouterr().err == ""
 
 
