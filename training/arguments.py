@@ -119,6 +119,13 @@ def _add_settings(add: Callable[..., object]) -> None:
 def _add_machine(add: Callable[..., object]) -> None:
     add("--workers", type=int, default=1, help="processes that prepare pictures (%(default)s)")
     add(
+        "--cache",
+        choices=["ram", "disk", "off"],
+        default="ram",
+        help="keep decoded pictures in memory, those beyond --cache-gib in a file in the run's "
+        "folder (disk), or none (%(default)s)",
+    )
+    add(
         "--cache-gib",
         type=float,
         help="memory for decoded pictures (a third of this machine's, at most 8)",

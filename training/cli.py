@@ -78,8 +78,12 @@ def _read_eval_images(
     return source.read(name, config.model.class_names, skip_bad=arguments.skip_bad)
 
 
-def _cache_gib() -> float:
-    """Memory that decoded pictures may take where nothing is said, GiB."""
+def _cache_gib(arguments: argparse.Namespace) -> float:
+    """Memory that decoded pictures may take, GiB."""
+    if arguments.cache == "off":
+        return 0.0
+    if arguments.cache_gib is not None:
+        return float(arguments.cache_gib)
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return min(8.0, physical / 3)
 
@@ -162,7 +166,8 @@ def _build_loader(
 ) -> TrainingLoader:
     options = LoaderOptions(
         workers=arguments.workers,
-        cache_gib=_cache_gib() if arguments.cache_gib is None else arguments.cache_gib,
+        cache_gib=_cache_gib(arguments),
+        cache_folder=arguments.run if arguments.cache == "disk" else None,
         pinned=device.type == "cuda",
     )
     return TrainingLoader(images, config, options, teacher=arguments.teacher)

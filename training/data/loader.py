@@ -18,8 +18,9 @@ from torch.utils.data import Dataset
 
 from spyv4.validation import require
 from training.config import AugmentationConfig, TrainingConfig
+from training.data.cache import PictureCache
 from training.data.fingerprint import fingerprint
-from training.data.pictures import Picture, PictureCache, Sample
+from training.data.pictures import Picture, Sample
 from training.data.voc import AnnotatedImage, from_voc_pixels
 from training.data.workers import in_workers
 from training.distillation.teacher import Teacher, TeacherView
@@ -66,13 +67,15 @@ class LoaderOptions:
     Attributes:
         workers: processes that build batches; 0 builds them in this one.
         cache_side: larger pictures are kept with this longer side, in pixels.
-        cache_gib: memory for decoded pictures in GiB; the others are decoded each time.
+        cache_gib: memory for decoded pictures in GiB.
+        cache_folder: where the others are kept in a file; None to decode them each time.
         pinned: hand batches out in page-locked memory, from which a GPU copies on its own.
     """
 
     workers: int = 0
     cache_side: int = 512
     cache_gib: float = 8.0
+    cache_folder: Path | None = None
     pinned: bool = False
 
     def __post_init__(self) -> None:
@@ -139,6 +142,7 @@ class TrainingLoader:
             [image.size for image in images],
             self._options.cache_side,
             int(self._options.cache_gib * 2**30),
+            self._options.cache_folder,
         )
         labels = [objects[:, 4].astype(np.int64) for objects in annotations]
         repeats = (

@@ -1,6 +1,5 @@
 """Decoding picture files strictly, and keeping the decoded pictures in memory."""
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -97,57 +95,3 @@ def map_in_threads(function: Callable[[T], R], items: Sequence[T], description: 
             leave=False,
             mininterval=0.1 if sys.stderr.isatty() else _FILE_INTERVAL_S,
         )
-
-
-class PictureCache:
-    """Decoded pictures, kept in memory up to a budget and decoded anew beyond it.
-
-    Worker processes that are forked after `fill` share its memory.
-
-    Args:
-        paths: the picture files.
-        sizes: their (height, width) in pixels.
-        longest_side: larger pictures are shrunk until their longer side has this many pixels.
-        budget_bytes: memory that decoded pictures may take, in bytes.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        sizes: Sequence[tuple[int, int]],
-        longest_side: int,
-        budget_bytes: int,
-    ) -> None:
-        self._paths = paths
-        self._sizes = sizes
-        self._longest_side = longest_side
-        ends = np.cumsum([3 * math.prod(self._kept_size(size)) for size in sizes])
-        self._cached = int(np.searchsorted(ends, budget_bytes, side="right"))
-        self._pictures: list[Picture] = []
-
-    def fill(self) -> None:
-        """Decode what fits the budget, once; later calls do nothing."""
-        if len(self._pictures) < self._cached:
-            self._pictures = list(
-                map_in_threads(self._decode, range(self._cached), "decoding pictures")
-            )
-
-    def __getitem__(self, index: int) -> Picture:
-        """Picture `index`, uint8 [height, width, 3] RGB; not to be written to."""
-        if index < len(self._pictures):
-            return self._pictures[index]
-        return self._decode(index)
-
-    def _kept_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (height, width) at which a picture of `size` is kept."""
-        shrink = min(1.0, self._longest_side / max(size))
-        return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
-
-    def _decode(self, index: int) -> Picture:
-        """Read picture `index` from its file and shrink it if it is large."""
-        size = self._sizes[index]
-        picture = decode_rgb(self._paths[index], size)
-        height, width = self._kept_size(size)
-        if (height, width) == size:
-            return picture
-        return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -107,9 +107,13 @@ def test_boxes_go_along_when_large_pictures_are_shrunk(images: list[AnnotatedIma
     assert not torch.equal(whole.images, shrunk.images)
 
 
-def test_a_cache_too_small_changes_nothing(images: list[AnnotatedImage]) -> None:
-    assert_same(make(images).batches(0), make(images, LoaderOptions(cache_gib=1e-4)).batches(0))
-    assert_same(make(images).batches(0), make(images, LoaderOptions(cache_gib=0)).batches(0))
+def test_a_cache_too_small_changes_nothing(images: list[AnnotatedImage], tmp_path: Path) -> None:
+    for options in (
+        LoaderOptions(cache_gib=1e-4),
+        LoaderOptions(cache_gib=0),
+        LoaderOptions(workers=1, cache_gib=1e-4, cache_folder=tmp_path),
+    ):
+        assert_same(make(images).batches(0), make(images, options).batches(0))
 
 
 def test_difficult_objects_are_left_out(images: list[AnnotatedImage]) -> None:

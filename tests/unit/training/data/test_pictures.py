@@ -7,7 +7,7 @@ import tqdm.std
 from PIL import Image
 
 from tests.helpers.voc_tree import Scene, Thing, write_voc_tree
-from training.data.pictures import PictureCache, check_picture, decode_rgb, map_in_threads
+from training.data.pictures import check_picture, decode_rgb, map_in_threads
 from training.errors import DatasetError
 
 SIZE = (90, 120)
@@ -55,31 +55,6 @@ def test_damage_between_intact_ends_is_found_when_thorough(paths: list[Path]) ->
     check_picture(paths[0], SIZE)
     with pytest.raises(DatasetError, match="damaged"):
         check_picture(paths[0], SIZE, thorough=True)
-
-
-def test_cache_keeps_what_fits_and_decodes_the_rest(paths: list[Path]) -> None:
-    one = 3 * SIZE[0] * SIZE[1]
-    cache = PictureCache(paths, [SIZE] * 3, 512, 2 * one + 5)
-    expected = [decode_rgb(path, SIZE) for path in paths]
-    cache.fill()
-    cache.fill()
-    assert all(np.array_equal(cache[i], expected[i]) for i in range(3))
-    assert cache[1] is cache[1]
-    assert cache[2] is not cache[2]
-
-
-def test_large_pictures_are_shrunk(paths: list[Path]) -> None:
-    cache = PictureCache(paths, [SIZE] * 3, 60, 2**20)
-    cache.fill()
-    assert cache[0].shape == (45, 60, 3)
-    averaged = decode_rgb(paths[0], SIZE).reshape(45, 2, 60, 2, 3).mean((1, 3))
-    np.testing.assert_allclose(cache[0], averaged, atol=1)
-
-
-def test_size_must_agree_with_the_annotation(paths: list[Path]) -> None:
-    cache = PictureCache(paths, [(120, 90)] * 3, 512, 2**20)
-    with pytest.raises(DatasetError, match=r"000000\.jpg has 120 x 90 pixels, .* says 90 x 120"):
-        cache.fill()
 
 
 def test_progress_is_shown_after_two_seconds_in_a_file_too(
