@@ -66,10 +66,8 @@ def read_pictures(
         ArgumentError: if there are no pictures.
         ImageError: if a picture cannot be read.
     """
-    if not pictures:
-        raise ArgumentError("no pictures were given")
     clock = _Clock()
-    frames = [load_frame(picture) for picture in pictures]
+    frames = _load(pictures)
     images = to_images(frames, image_size)
     preprocess_ms = clock.lap_ms()
     state = state or runtime.initial_state(len(frames), image_size, seed=options.start_seed)
@@ -85,15 +83,21 @@ def read_pictures(
         network_ms += clock.lap_ms()
         found: list[Detections] = []
         if number in at:
-            raw = decode(maps, runtime.config, options)
-            timings = {"preprocess": preprocess_ms, "network": network_ms}
-            timings["decode"] = clock.lap_ms()
+            raw = _on_pictures(decode(maps, runtime.config, options), frames, image_size)
+            took = {"preprocess": preprocess_ms, "network": network_ms, "decode": clock.lap_ms()}
             reports = _reports(activity, options, len(raw))
-            placed = _on_pictures(raw, frames, image_size)
-            for item, report, size in zip(placed, reports, map(_size, frames), strict=True):
-                names = runtime.config.class_names
-                found.append(Detections(*item, names, size, number, *report, timings))
+            found = [
+                Detections(*item, runtime.config.class_names, _size(frame), number, *report, took)
+                for item, frame, report in zip(raw, frames, reports, strict=True)
+            ]
         yield Read(number, found, activity, state)
+
+
+def _load(pictures: Sequence[Picture]) -> list[Frame]:
+    """The pictures as frames; there must be some."""
+    if not pictures:
+        raise ArgumentError("no pictures were given")
+    return [load_frame(picture) for picture in pictures]
 
 
 def _size(frame: Frame) -> tuple[int, int]:

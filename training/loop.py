@@ -73,8 +73,7 @@ class Trainer:
             after_epoch: called after each epoch, when it is saved.
             stop: answers Ctrl-C and SIGTERM; None for one of its own.
 
-        Returns:
-            Whether the run is complete.
+        Returns: whether the run is complete.
 
         Raises:
             NonFiniteLossError: if a loss term is NaN or infinite; the parameters of the last
@@ -129,9 +128,7 @@ class Trainer:
         started = time.perf_counter()
         state, device = self.state, self.read.device
         epoch, step = state.position
-        rate = learning_rate(state.config.optimizer, state.step, state.total_steps)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
+        rate = self._set_learning_rate()
         # Dropout, too, depends on (seed, epoch, step) alone.
         torch.manual_seed(int(self._random(_DROPOUT_SEED).integers(2**62)))
         images = batch.images.to(device, non_blocking=True)
@@ -176,6 +173,14 @@ class Trainer:
             observation=learned.observation,
             seconds=time.perf_counter() - started,
         )
+
+    def _set_learning_rate(self) -> float:
+        """Of the batch at hand."""
+        state = self.state
+        rate = learning_rate(state.config.optimizer, state.step, state.total_steps)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
 
     def _reads(self) -> int:
         """Number of reads of the batch at hand."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from training.benchmarks.step import Result, Task, document, plain, trainer_step
+from training.benchmarks.step import Result, document
+from training.benchmarks.step_ways import Task, plain, trainer_step
 
 TASK = Task("spyv4-nano", (64, 64), batch_size=2, reads=2, device="cpu")
 
