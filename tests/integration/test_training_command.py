@@ -106,7 +106,7 @@ def test_damaged_checkpoint_is_refused(
     [
         ((), (*TINY, "learner.alhpa=1"), "did you mean 'learner.alpha'"),
         ((), (*TINY, "learner.alpha=-1"), "learner.alpha must be greater than 0"),
-        ((), (*TINY, 'precision="half"'), "precision must be 'bfloat16' or"),
+        ((), (*TINY, 'precision="half"'), "precision must be 'auto', 'bfloat16' or"),
         ((), (*TINY, "learner"), "is not valid TOML"),
         ((), (*TINY, "model=1"), "model must be a table"),
         ((), (*TINY, "optimizer=1"), "optimizer must be a table"),

@@ -29,7 +29,7 @@ class Slow:
 sys.meta_path.insert(0, Slow())
 """
 READING = "import training.data.voc as voc; voc.check_picture = hold\n"
-DECODING = "import training.data.pictures as pictures; pictures.decode_rgb = hold\n"
+DECODING = "import training.data.cache as cache; cache.decode_rgb = hold\n"
 EVALUATING = "import training.evaluate.runner as runner; runner.decode_rgb = hold\n"
 SECOND_BATCH = """
 from training.loop import Trainer
