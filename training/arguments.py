@@ -70,14 +70,15 @@ def _add_settings(add: Callable[..., object]) -> None:
         choices=RECIPES,
         default="paper",
         help="settings to start from (training/recipes): the paper's, those of the authors' code, "
-        "or what trains small networks well on a CPU (%(default)s)",
+        "what trains small networks well on a CPU, or what adapts --init-weights to some hundred "
+        "pictures of other classes (%(default)s)",
     )
     add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
     add(
         "--init-weights",
         metavar="NAME|FILE",
         help="start from these parameters instead of random ones: shipped weights by name, or a "
-        "file; where the classes are others, the heads start anew",
+        "file; classes that they do not know by name start anew",
     )
     add(
         "--twin",
@@ -95,6 +96,12 @@ def _add_settings(add: Callable[..., object]) -> None:
     add("--batch-size", type=int)
     add("--reads", type=int, help="reads of every picture")
     add("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    add(
+        "--anchors",
+        choices=["auto"],
+        help="find the shapes that boxes are measured against in the training boxes (k-means) "
+        "instead of taking the network's; the weights carry them",
+    )
     add("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"], help="learning rule")
     add("--optimizer", choices=["adagrad", "adam", "adamw", "sgd"])
     add("--learning-rate", type=float)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from spyv4.errors import ConfigError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
+from training.anchors import with_found_anchors
 from training.arguments import train_parser
 from training.config import TrainingConfig
 from training.data import (
@@ -30,6 +32,7 @@ from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
+from training.labelling.command import label_command
 from training.loop import Trainer
 from training.report.gather import now
 from training.report.log import RunLog
@@ -42,7 +45,7 @@ from training.tasks.command import tasks_command
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["eval_command", "tasks_command", "train_command"]
+__all__ = ["eval_command", "label_command", "tasks_command", "train_command"]
 
 
 def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = None) -> int:
@@ -106,6 +109,9 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         # Read now, so that a missing set shows before hours of training.
         eval_images = _read_eval_images(arguments, source, config)
         images = _read_training_images(arguments, source, config)
+        if arguments.anchors == "auto" and saved is None:  # else the checkpoint has them
+            anchored = with_found_anchors(config.model, images, config.seed)
+            config = replace(config, model=anchored)
     loader = _build_loader(arguments, config, images, device)
     torch.manual_seed(config.seed)
     model = SPYv4(config.model)
