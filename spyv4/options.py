@@ -36,6 +36,11 @@ class ReadOptions:
     carry_state: bool = False
     start_seed: Whole | None = None
 
+    @property
+    def shows_activity(self) -> bool:
+        """Whether firing rates or spikes are wanted."""
+        return self.activity or bool(self.raster_layers)
+
     def resolved(self, model: ModelConfig) -> "ReadOptions":
         """With the weights' own numbers in place of None."""
         threshold = self.score_threshold

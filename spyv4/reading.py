@@ -59,24 +59,21 @@ def read_pictures(
         activity_at: the reads whose activity is wanted, if it is; those in `at` by default.
         state: where to start; rest, or what `options` say, by default.
 
-    Yields:
-        After every read.
+    Yields: what was seen, after every read.
 
     Raises:
         ArgumentError: if there are no pictures.
         ImageError: if a picture cannot be read.
     """
     clock = _Clock()
-    frames = _load(pictures)
-    images = to_images(frames, image_size)
+    frames, images = _load(pictures, image_size)
     preprocess_ms = clock.lap_ms()
     state = state or runtime.initial_state(len(frames), image_size, seed=options.start_seed)
     prepared = runtime.prepare(images)
     network_ms = clock.lap_ms()
-    wanted = options.activity or bool(options.raster_layers)
     for number in range(1, (options.reads or runtime.config.reads) + 1):
         clock.lap_ms()  # what the caller did with the read before is not ours
-        active = wanted and number in (at if activity_at is None else activity_at)
+        active = options.shows_activity and number in (at if activity_at is None else activity_at)
         maps, state, activity = runtime.step(prepared, state, activity=active)
         if number in at and maps[0].is_cuda:
             torch.cuda.synchronize(maps[0].device)  # or decoding would wait, and pass for slow
@@ -93,11 +90,14 @@ def read_pictures(
         yield Read(number, found, activity, state)
 
 
-def _load(pictures: Sequence[Picture]) -> list[Frame]:
-    """The pictures as frames; there must be some."""
+def _load(
+    pictures: Sequence[Picture], image_size: tuple[int, int]
+) -> tuple[list[Frame], torch.Tensor]:
+    """The pictures as frames, of which there must be some, and as the network sees them."""
     if not pictures:
         raise ArgumentError("no pictures were given")
-    return [load_frame(picture) for picture in pictures]
+    frames = [load_frame(picture) for picture in pictures]
+    return frames, to_images(frames, image_size)
 
 
 def _size(frame: Frame) -> tuple[int, int]:

@@ -23,7 +23,9 @@ def train_parser() -> argparse.ArgumentParser:
     add_source(data)
     _add_data(data.add_argument)
     _add_run(parser.add_argument_group("run").add_argument)
-    _add_settings(parser.add_argument_group("settings").add_argument)
+    settings = parser.add_argument_group("settings").add_argument
+    _add_start(settings)
+    _add_settings(settings)
     _add_machine(parser.add_argument_group("machine").add_argument)
     return parser
 
@@ -63,21 +65,22 @@ def _add_run(add: Callable[..., object]) -> None:
     add("--no-tensorboard", action="store_true")
 
 
-def _add_settings(add: Callable[..., object]) -> None:
+def _add_start(add: Callable[..., object]) -> None:
     add("--config", type=Path, help="TOML file; keys as in the TrainingConfig docstring")
     add(
         "--recipe",
         choices=RECIPES,
         default="paper",
         help="settings to start from (training/recipes): the paper's, those of the authors' code, "
-        "or what trains small networks well on a CPU (%(default)s)",
+        "what trains small networks well on a CPU, or what adapts --init-weights to some hundred "
+        "pictures of other classes (%(default)s)",
     )
     add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
     add(
         "--init-weights",
         metavar="NAME|FILE",
         help="start from these parameters instead of random ones: shipped weights by name, or a "
-        "file; where the classes are others, the heads start anew",
+        "file; classes that they do not know by name start anew",
     )
     add(
         "--twin",
@@ -91,10 +94,19 @@ def _add_settings(add: Callable[..., object]) -> None:
         metavar="FILE",
         help="YOLOX as an .onnx file, to learn its view of every picture besides the boxes",
     )
+
+
+def _add_settings(add: Callable[..., object]) -> None:
     add("--epochs", type=int)
     add("--batch-size", type=int)
     add("--reads", type=int, help="reads of every picture")
     add("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    add(
+        "--anchors",
+        choices=["auto"],
+        help="find the shapes that boxes are measured against in the training boxes (k-means) "
+        "instead of taking the network's; the weights carry them",
+    )
     add("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"], help="learning rule")
     add("--optimizer", choices=["adagrad", "adam", "adamw", "sgd"])
     add("--learning-rate", type=float)

@@ -18,6 +18,7 @@ from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
 from training.allocator import keep_freed_memory
+from training.anchors import with_found_anchors
 from training.arguments import train_parser
 from training.config import TrainingConfig
 from training.data import (
@@ -32,6 +33,7 @@ from training.errors import DataWorkerError, OutOfMemoryError
 from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
+from training.labelling.command import label_command
 from training.loop import Trainer
 from training.precision import faster_training
 from training.report.gather import now
@@ -45,7 +47,7 @@ from training.tasks.command import tasks_command
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["eval_command", "tasks_command", "train_command"]
+__all__ = ["eval_command", "label_command", "tasks_command", "train_command"]
 
 
 def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = None) -> int:
@@ -104,9 +106,7 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
     stop.advice = folder.resume_advice
     folder.remove_partial_files()
     saved = folder.load() if arguments.resume else None
-    device = pick_device(arguments.device)
-    if device.type == "cpu" and not arguments.no_compile and not can_compile():
-        raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); add --no-compile")
+    device = _device(arguments)
     with stop.at_once("reading annotations"):
         source = open_source(arguments.voc_root, arguments.data)
         before = json.loads(saved["config"]) if saved is not None else None
@@ -114,13 +114,12 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         # Read now, so that a missing set shows before hours of training.
         eval_images = _read_eval_images(arguments, source, config)
         images = _read_training_images(arguments, source, config)
+        if arguments.anchors == "auto" and saved is None:  # else the checkpoint has them
+            anchored = with_found_anchors(config.model, images, config.seed)
+            config = replace(config, model=anchored)
     loader = _build_loader(arguments, config, images, device)
-    torch.manual_seed(config.seed)
-    model = SPYv4(config.model)
-    if saved is None:  # else the checkpoint has all of it
-        with stop.at_once("starting from the initial weights"):
-            model = with_initial_weights(model, config, arguments.init_weights, loader)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _build_model(arguments, config, loader, stop).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.precision == "auto":
         config = replace(config, precision=faster_training(model))
     state = RunState(model, loader, config)
@@ -147,6 +146,26 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         print(_where_stopped(state, folder), file=sys.stderr)
     print(json.dumps(report))
     return 0
+
+
+def _device(arguments: argparse.Namespace) -> torch.device:
+    """Where to train; refuses to compile without a compiler."""
+    device = pick_device(arguments.device)
+    if device.type == "cpu" and not arguments.no_compile and not can_compile():
+        raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); add --no-compile")
+    return device
+
+
+def _build_model(
+    arguments: argparse.Namespace, config: TrainingConfig, loader: TrainingLoader, stop: Interrupts
+) -> SPYv4:
+    """The network where it starts; a checkpoint has all of it."""
+    torch.manual_seed(config.seed)
+    model = SPYv4(config.model)
+    if arguments.resume:
+        return model
+    with stop.at_once("starting from the initial weights"):
+        return with_initial_weights(model, config, arguments.init_weights, loader)
 
 
 def _where_stopped(state: RunState, folder: RunFolder) -> str:

@@ -141,6 +141,9 @@ class AugmentationConfig:
         contrast: largest relative change of the contrast, 0..1.
         saturation: largest relative change of the saturation, 0..1.
         hue: largest turn of the hue, as a share of the circle, 0..0.5.
+        multi_scale: how far the height of the images may be from the nominal one, as a share of it,
+            in [0, 1): every batch has a size of its own, drawn evenly in steps of 32 pixels, widths
+            in proportion; 0 for the nominal size always, which evaluation has in any case.
         min_visible: boxes with a smaller share of their area left on the sample are dropped, 0..1.
         min_side_px: boxes with a shorter side on the sample are dropped, in pixels, > 0.
     """
@@ -157,6 +160,7 @@ class AugmentationConfig:
     contrast: Share = 0.3
     saturation: Share = 0.5
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    multi_scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
     min_visible: Share = 0.25
     min_side_px: Positive = 3.0
 

@@ -19,6 +19,11 @@ def eval_command() -> int:
     return _run("spyv4-eval", lambda cli, _stop: cli.eval_command())
 
 
+def label_command() -> int:
+    """`spyv4-label`, which writes at its end alone."""
+    return _run("spyv4-label", lambda cli, _stop: cli.label_command())
+
+
 def tasks_command() -> int:
     """`spyv4-tasks`."""
     return _run("spyv4-tasks", lambda cli, _stop: cli.tasks_command())

@@ -18,7 +18,7 @@ from training.config import TrainingConfig
 from training.warm_start import TWIN_KIND
 
 logger = logging.getLogger(__name__)
-RECIPES = ("paper", "released", "nano")
+RECIPES = ("paper", "released", "nano", "finetune")
 TWIN: dict[str, Any] = {
     "model": {"neuron": {"kind": "leaky-relu"}, "reads": 1, "readout": "last"},
     "learner": {"kind": "plain", "updates": 1},

@@ -116,7 +116,7 @@ def test_a_run_keeps_its_classes_and_weights_of_others_start_new_heads(
     assert "a resumed run keeps its network" in capsys.readouterr().err
     start = ["--init-weights", str(trained / WEIGHTS)]
     assert train_command(command(other, tmp_path / "next", *start)) == 0
-    assert "the heads start anew" in caplog.text
+    assert "these start anew: lion, wolf" in caplog.text
     assert load_model(tmp_path / "next" / WEIGHTS).config.class_names[0] == "lion"
     weights = ["--weights", str(trained / WEIGHTS)]
     assert eval_command(["--data", str(other), *weights]) == 2

@@ -173,12 +173,16 @@ def test_initial_weights_are_where_the_run_starts(
     assert "not spyv4-nano" in capsys.readouterr().err
     others = (*tiny, 'model.class_names=["dog", "cat", "bus", "car", "boat"]')
     assert train_command(command(root, tmp_path / "own", *more, settings=others)) == 0
-    assert "the heads start anew" in caplog.text
+    assert "these start anew: boat\n" in caplog.text
     own = load_model(tmp_path / "own" / WEIGHTS)
     assert own.config.class_names[0] == "dog"
     torch.testing.assert_close(
         *(model.spiking["csp3_d"].synapse.conv.weight for model in (own, start)), rtol=0, atol=1e-6
     )
+    for mine, theirs in zip(own.heads, start.heads, strict=True):
+        outputs = [head.weight.view(3, 5 + n, -1) for head, n in ((mine, 5), (theirs, 4))]
+        kept = outputs[0][:, [0, 1, 2, 3, 4, 6, 5, 7, 8]]  # cat before dog
+        torch.testing.assert_close(kept, outputs[1], rtol=0, atol=1e-6)
     wrong = (*tiny, "model.width_multiple=0.25")
     assert train_command(command(root, tmp_path / "bad", *more, settings=wrong)) == 2
     assert "does not fit the configured network" in capsys.readouterr().err

@@ -50,6 +50,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "sgd": {"optimizer": {"name": "sgd"}, "learner": {"adopt_running_mean": False}},
     "segments": {"reads": 4, "learner": {"kind": "fptt-k", "updates": 2, "loss_at": "every"}},
+    "sizes": {"augmentation": {"multi_scale": 0.5}},
     "released": {
         "model": recipe_model({"codec": "yolov4", "dropout": 0.1}),
         "learner": {"update_alpha": 0.5},
@@ -88,6 +89,14 @@ def test_resumed_run_equals_the_uninterrupted_one(
     one, other = (load_model(tmp_path / run / WEIGHTS).state_dict() for run in ("whole", "cut"))
     for key, value in one.items():
         assert torch.equal(value, other[key]), key
+
+
+def test_a_run_of_several_sizes_has_several(root: Path, tmp_path: Path) -> None:
+    """Those that the case above goes through, before and after it is stopped."""
+    run = trainer(root, tmp_path, recipe(**RECIPES["sizes"]))
+    sizes = [batch.images.shape[2:] for batch in run.loader.batches(0, epochs=2)]
+    assert len(set(sizes[: STEPS + 2])) > 1
+    assert len(set(sizes)) == 3
 
 
 def test_number_of_workers_does_not_matter(root: Path, tmp_path: Path) -> None:

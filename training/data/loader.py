@@ -7,7 +7,7 @@ so a run can be resumed in the middle of an epoch, with another number of worker
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,8 +20,10 @@ from spyv4.validation import require
 from training.config import AugmentationConfig, TrainingConfig
 from training.data.cache import PictureCache
 from training.data.fingerprint import fingerprint
+from training.data.objects import training_objects
 from training.data.pictures import Picture, Sample
-from training.data.voc import AnnotatedImage, from_voc_pixels
+from training.data.sizes import Size, size_of_batch
+from training.data.voc import AnnotatedImage
 from training.data.workers import in_workers
 from training.distillation.teacher import Teacher, TeacherView
 from training.errors import DatasetError
@@ -49,7 +51,8 @@ class Batch(NamedTuple):
     """Pictures for one step.
 
     Attributes:
-        images: uint8 [batch, 3, height, width] RGB, channels last in memory.
+        images: uint8 [batch, 3, height, width] RGB, channels last in memory; the size may differ
+            from batch to batch (`multi_scale`).
         targets: float32 [n, 6], (index in the batch, class index, cx, cy, width, height) in
             continuous pixels of the images, from 0.
         teacher: what the teacher says of the images, where there is one.
@@ -134,9 +137,9 @@ class TrainingLoader:
         self.fingerprint = fingerprint(images)
         self._config = config
         self._options = options or LoaderOptions()
-        names, size = config.model.class_names, config.model.image_size
-        self.teacher = Teacher(teacher, names, size) if teacher is not None else None
-        annotations = [_training_objects(image, names) for image in images]
+        names = config.model.class_names
+        self.teacher = Teacher(teacher, names) if teacher is not None else None
+        annotations = [training_objects(image, names) for image in images]
         self._cache = PictureCache(
             [image.image_path for image in images],
             [image.size for image in images],
@@ -238,27 +241,30 @@ class _Batches(Dataset[Batch | DatasetError]):
         counts = np.diff(ends, prepend=0).astype(np.int64)
         return rng.permutation(np.repeat(shuffled, counts))
 
-    @cached_property
-    def _augmenter(self) -> "Augmenter":
+    @cache  # noqa: B019 - one of these a run
+    def _augmenter(self, image_size: Size) -> "Augmenter":
         """Made where it is used: albumentations takes long to load."""
         from training.data import augment
 
-        return augment.Augmenter(self._augmentation, self._config.model.image_size)
+        return augment.Augmenter(self._augmentation, image_size)
 
     def __getitem__(self, place: Place) -> Batch | DatasetError:
         """The batch of (epoch, step); an error is a value here, since workers garble exceptions."""
         epoch, step = place
-        size, image_size = self._config.batch_size, self._config.model.image_size
+        size, nominal = self._config.batch_size, self._config.model.image_size
+        share = self._augmentation.multi_scale
+        image_size = size_of_batch(nominal, share, self._config.seed, epoch, step)
+        augmenter = self._augmenter(image_size)
         images = np.empty((size, *image_size, 3), np.uint8)
         drawn = []
         try:
             for index in range(size):
-                images[index], rows = self._sample(epoch, step * size + index)
+                images[index], rows = self._sample(augmenter, epoch, step * size + index)
                 drawn.append(rows)
         except DatasetError as error:
             return error
         samples = np.repeat(np.arange(size), [len(rows) for rows in drawn])
-        rows = self._augmenter.cut(np.column_stack((np.concatenate(drawn), samples)))
+        rows = augmenter.cut(np.column_stack((np.concatenate(drawn), samples)))
         low, high = rows[:, :2], rows[:, 2:4]
         targets = np.hstack(
             (rows[:, 9:], rows[:, 4:5], (low + high) / 2, high - low), dtype=np.float32
@@ -267,17 +273,19 @@ class _Batches(Dataset[Batch | DatasetError]):
         view = None
         if self._teacher is not None:
             names = self._config.model.class_names
-            view = _teacher_of_process(os.getpid(), self._teacher, names, image_size)(pictures)
+            view = _teacher_of_process(os.getpid(), self._teacher, names)(pictures)
         return Batch(pictures, torch.from_numpy(targets), view)
 
-    def _sample(self, epoch: int, position: int) -> tuple[Picture, NDArray[np.float64]]:
+    def _sample(
+        self, augmenter: "Augmenter", epoch: int, position: int
+    ) -> tuple[Picture, NDArray[np.float64]]:
         """The sample at `position` of `epoch`, its boxes not cut yet."""
         rng = np.random.default_rng((self._config.seed, epoch, _SAMPLE, position))
         order = self.order(epoch)
         if rng.random() >= self._augmentation.mosaic_share(epoch):
-            return self._augmenter.single(self._load(order[position]), rng)
+            return augmenter.single(self._load(order[position]), rng)
         others = rng.integers(len(order), size=3)
-        return self._augmenter.mosaic([self._load(order[i]) for i in (position, *others)], rng)
+        return augmenter.mosaic([self._load(order[i]) for i in (position, *others)], rng)
 
     def _load(self, index: int) -> Sample:
         """Picture `index` as it is kept."""
@@ -285,19 +293,6 @@ class _Batches(Dataset[Batch | DatasetError]):
 
 
 @lru_cache(maxsize=1)
-def _teacher_of_process(
-    _pid: int, path: Path, class_names: tuple[str, ...], image_size: tuple[int, int]
-) -> Teacher:
+def _teacher_of_process(_pid: int, path: Path, class_names: tuple[str, ...]) -> Teacher:
     """A teacher of this process's own: ONNX Runtime's threads do not survive a fork."""
-    return Teacher(path, class_names, image_size)
-
-
-def _training_objects(image: AnnotatedImage, class_names: tuple[str, ...]) -> NDArray[np.float32]:
-    """The objects to learn, as in `Sample`."""
-    objects = [item for item in image.objects if not item.difficult]
-    height, width = image.size
-    rows = np.empty((len(objects), 5), np.float32)
-    boxes = np.array([item.box_xyxy for item in objects], np.float64).reshape(-1, 4)
-    rows[:, :4] = np.clip(from_voc_pixels(boxes) / [width, height, width, height], 0, 1)
-    rows[:, 4] = [class_names.index(item.class_name) for item in objects]
-    return rows
+    return Teacher(path, class_names)

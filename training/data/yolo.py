@@ -84,7 +84,7 @@ def _read_picture(
 ) -> AnnotatedImage:
     """One annotated picture."""
     image_id, path = job
-    size = _stored_size(path)
+    size = upright_size(path)
     if need_images:
         check_picture(path, size, thorough=thorough)
     label = _label_path(path)
@@ -100,8 +100,12 @@ def _read_picture(
     return AnnotatedImage(image_id, path, size, tuple(objects))
 
 
-def _stored_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the head of a picture file."""
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the head of a picture file, which is to be shown as it is stored.
+
+    Raises:
+        DatasetError: if the file is missing, damaged, or to be shown turned.
+    """
     try:
         with Image.open(path) as image:
             # Labels are of the picture as it is shown, but pictures are used as they are stored.

@@ -14,7 +14,9 @@ from spyv4.extras import require_extra
 from training.distillation.coco_classes import COCO_CLASSES, coco_index
 
 STRIDES = (8, 16, 32)
-_BEFORE_CLASSES = 5
+_TRIAL_SIZE = (64, 64)
+BEFORE_CLASSES = 5
+"""Outputs of a place before those of the classes: four of the box, and objectness."""
 
 
 class TeacherView(NamedTuple):
@@ -37,13 +39,12 @@ class TeacherView(NamedTuple):
 class Teacher:
     """YOLOX of any size and input size, as its authors export it (opset 11 or later).
 
-    The file's own picture size is replaced by that of the pictures, since the network is
+    The pictures may be of any size, whatever the file was exported for, since the network is
     convolutional. It runs in this process with one thread.
 
     Args:
         path: the .onnx file.
         class_names: the classes to be taught; those that COCO does not have are not.
-        image_size: (height, width) of the pictures, multiples of 32.
 
     Raises:
         CheckpointError: if the file is no YOLOX detector of COCO's classes.
@@ -51,7 +52,7 @@ class Teacher:
         RuntimeUnavailableError: if the extra `onnx` is missing.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str], image_size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
         require_extra("onnx", "a teacher")
         import onnx  # here: an extra
         import onnxruntime
@@ -67,10 +68,11 @@ class Teacher:
         """Indices of the classes that it teaches."""
         if not self.known:
             raise ConfigError(f"the teacher {path} knows none of the classes; leave it out")
-        self._places = [_BEFORE_CLASSES + place for place in indices if place is not None]
+        self._places = [BEFORE_CLASSES + place for place in indices if place is not None]
         self._classes = len(class_names)
-        self._grids = [(image_size[0] // s, image_size[1] // s) for s in STRIDES]
-        features = _prepare(model, image_size, path)
+        self.own_size = _own_size(model)
+        """(height, width) that the file was exported for; None if for any."""
+        features = _prepare(model, path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
@@ -78,25 +80,34 @@ class Teacher:
         )
         self._input = self._session.get_inputs()[0].name
         self._outputs = [self._session.get_outputs()[0].name, *features]
-        output = self._session.run(self._outputs[:1], self._fed(np.zeros((1, 3, *image_size))))[0]
-        expected = (1, sum(h * w for h, w in self._grids), _BEFORE_CLASSES + len(COCO_CLASSES))
+        trial = torch.zeros(1, 3, *_TRIAL_SIZE, dtype=torch.uint8)
+        output = self.raw(trial)
+        places = sum(height * width for height, width in grids(_TRIAL_SIZE))
+        expected = (1, places, BEFORE_CLASSES + len(COCO_CLASSES))
         if output.shape != expected:
             raise CheckpointError(f"{path} gives {output.shape} instead of YOLOX's {expected}")
-        self.channels = self(torch.zeros(1, 3, *image_size, dtype=torch.uint8)).features[0].shape[1]
+        self.channels = self(trial).features[0].shape[1]
         """Of its features, at every stride."""
 
     def _fed(self, images_rgb: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """YOLOX wants BGR in 0..255."""
         return {self._input: np.ascontiguousarray(images_rgb[:, ::-1], np.float32)}
 
+    def raw(self, images: Tensor) -> NDArray[np.float32]:
+        """Its own output for uint8 RGB pictures [B, 3, H, W]: [B, places, 5 + classes of COCO]."""
+        output: NDArray[np.float32] = self._session.run(
+            self._outputs[:1], self._fed(images.numpy())
+        )[0]
+        return output
+
     def __call__(self, images: Tensor) -> TeacherView:
-        """Look at uint8 RGB pictures, [B, 3, H, W]."""
+        """Look at uint8 RGB pictures, [B, 3, H, W], sides multiples of 32."""
         flat, *features = self._session.run(self._outputs, self._fed(images.numpy()))
         objectness, classes = flat[..., 4:5], flat[..., self._places]
         scores = np.zeros((*flat.shape[:2], self._classes), np.float16)
         scores[..., self.known] = objectness * classes
         by_stride, first = [], 0
-        for height, width in self._grids:
+        for height, width in grids((images.shape[2], images.shape[3])):
             part = scores[:, first : first + height * width].reshape(
                 -1, height, width, self._classes
             )
@@ -108,7 +119,18 @@ class Teacher:
         )
 
 
-def _prepare(model: Any, image_size: tuple[int, int], path: Path) -> list[str]:
+def grids(image_size: tuple[int, int]) -> list[tuple[int, int]]:
+    """(height, width) in cells of every level, fine to coarse, for images of this size."""
+    return [(image_size[0] // stride, image_size[1] // stride) for stride in STRIDES]
+
+
+def _own_size(model: Any) -> tuple[int, int] | None:
+    """(height, width) that a file was exported for; None if for any."""
+    sides = [d.dim_value for i in model.graph.input for d in i.type.tensor_type.shape.dim][2:4]
+    return (sides[0], sides[1]) if len(sides) == 2 and all(sides) else None
+
+
+def _prepare(model: Any, path: Path) -> list[str]:
     """Free batch and picture size of an ONNX graph, and make what its heads see an output.
 
     Returns:
@@ -131,8 +153,8 @@ def _prepare(model: Any, image_size: tuple[int, int], path: Path) -> list[str]:
             f"objectness and class scores, not {len(STRIDES)}"
         )
     dimensions = graph.input[0].type.tensor_type.shape.dim
-    dimensions[0].dim_param = "batch"
-    dimensions[2].dim_value, dimensions[3].dim_value = image_size
+    for place, name in ((0, "batch"), (2, "height"), (3, "width")):
+        dimensions[place].dim_param = name
     for dimension in graph.output[0].type.tensor_type.shape.dim:
         dimension.ClearField("value")
     del graph.value_info[:]

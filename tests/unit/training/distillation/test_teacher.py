@@ -30,7 +30,7 @@ def test_coco_has_eighty_classes_and_all_of_vocs() -> None:
 def test_scores_and_features_are_those_of_the_file(path: Path) -> None:
     """At the size of the file, one picture: objectness times class, place by place."""
     images = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
-    view = Teacher(path, ("dog", "nut", "person"), (64, 64))(images)
+    view = Teacher(path, ("dog", "nut", "person"))(images)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {"images": images.numpy()[:, ::-1].astype(np.float32)})
     first = 0
@@ -46,8 +46,11 @@ def test_scores_and_features_are_those_of_the_file(path: Path) -> None:
 
 
 def test_other_sizes_and_batches_are_seen_alike(path: Path) -> None:
+    """One teacher looks at any."""
+    teacher = Teacher(path, ("dog",))
+    assert teacher.own_size == (64, 64)
+    teacher(torch.zeros(1, 3, 32, 128, dtype=torch.uint8))
     images = torch.randint(0, 255, (2, 3, 96, 64), dtype=torch.uint8)
-    teacher = Teacher(path, ("dog",), (96, 64))
     assert (teacher.known, teacher.channels) == ([0], CHANNELS)
     both, second = teacher(images), teacher(images[1:])
     assert [tuple(s.shape) for s in both.scores] == [(2, 1, 12, 8), (2, 1, 6, 4), (2, 1, 3, 2)]
@@ -59,12 +62,12 @@ def test_other_sizes_and_batches_are_seen_alike(path: Path) -> None:
 
 def test_what_is_no_teacher_is_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no teacher at"):
-        Teacher(tmp_path / "none.onnx", ("dog",), (64, 64))
+        Teacher(tmp_path / "none.onnx", ("dog",))
     (tmp_path / "text.onnx").write_text("not a network")
     with pytest.raises(CheckpointError, match="is no ONNX file"):
-        Teacher(tmp_path / "text.onnx", ("dog",), (64, 64))
+        Teacher(tmp_path / "text.onnx", ("dog",))
     two = write_teacher(tmp_path / "two.onnx", levels=2)
     with pytest.raises(CheckpointError, match="it has 2 levels"):
-        Teacher(two, ("dog",), (64, 64))
+        Teacher(two, ("dog",))
     with pytest.raises(ConfigError, match="knows none of the classes"):
-        Teacher(path, ("nut", "bolt"), (64, 64))
+        Teacher(path, ("nut", "bolt"))

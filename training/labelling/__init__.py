@@ -1,0 +1,1 @@
+"""Annotations from a detector: `spyv4-label`."""
