@@ -112,7 +112,7 @@ def _seed(run: Run) -> int:
 def draw(runs: list[Run], path: Path) -> None:
     """Loss against iteration, a panel a length, a colour a rule, a line a seed."""
     lengths = sorted({run.length for run in runs})
-    with figure(path, len(lengths), width=7.2, height=4.6) as axes:
+    with figure(path, len(lengths), width=7.2, height=5.6) as axes:
         for ax, length in zip(axes, lengths, strict=True):
             rules = sorted({run.rule for run in runs if run.length == length})
             for run in sorted(runs, key=_seed):
@@ -125,7 +125,8 @@ def draw(runs: list[Run], path: Path) -> None:
             ax.axhline(GOOD, color="#9aa4ab", linewidth=1, linestyle=":")
             ax.set(xlabel="iteration (batches of 128)", yscale="log")
             ax.set_title(f"Add-task, {length} steps; dashed: knowing nothing", fontsize=9)
-            ax.legend(frameon=False, fontsize=7, loc="lower left")
+            below = (0.5, -0.13)  # the curves leave no corner free
+            ax.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=below, ncols=2)
         axes[0].set_ylabel("squared error at the end of the sequence")
 
 
