@@ -1,7 +1,9 @@
 """The folder of a training run: its checkpoint, its weights, and the best of them."""
 
+import hashlib
+import os
 import pickle
-import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ LAST = "last.pt"
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
 REPORT = "report.html"
+_SEAL = b"sha256:"
+_SEAL_BYTES = len(_SEAL) + hashlib.sha256().digest_size
 STATE_KEYS = frozenset(
     (
         *("config", "position", "steps_per_epoch", "data"),
@@ -58,7 +62,7 @@ class RunFolder:
         check_parameters(state.model, f"epoch {epoch + 1}, batch {step + 1}", self.path)
         self._save_weights(state)
         try:
-            write_atomically(self.last, lambda path: torch.save(state.state_dict(), path))
+            write_atomically(self.last, lambda path: _write_sealed(state.state_dict(), path))
         except (OSError, RuntimeError) as error:
             raise SaveError(
                 f"cannot save {self.last}: {error}; the checkpoint before it is untouched"
@@ -76,10 +80,10 @@ class RunFolder:
         """
         if not self.last.is_file():
             raise CheckpointError(f"nothing to resume: {self.last} does not exist")
-        if not zipfile.is_zipfile(self.last):
-            raise CheckpointError(f"{self.last} cannot be read: it is cut short, or no checkpoint")
         try:
-            state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(
+                _unsealed(self.last), map_location="cpu", weights_only=True
+            )
         except (OSError, RuntimeError, ValueError, EOFError, pickle.PickleError) as error:
             raise CheckpointError(f"{self.last} cannot be read: {error}") from error
         if not isinstance(state, dict) or not state.keys() >= STATE_KEYS:
@@ -133,6 +137,32 @@ class RunFolder:
         for whole in (self.last, self.weights, self.best, self.report):
             for path in self.path.glob(f"{whole.name}*.part"):
                 path.unlink(missing_ok=True)
+
+
+def _write_sealed(state: dict[str, Any], path: Path) -> None:
+    """A file of `torch.save`, which torch.load opens as it is, with its checksum at the end."""
+    with path.open("wb+") as file:
+        torch.save(state, file)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.seek(0, os.SEEK_END)
+        file.write(_SEAL + digest)
+
+
+def _unsealed(path: Path) -> BytesIO:
+    """What `_write_sealed` wrote.
+
+    Raises:
+        CheckpointError: if a byte of it is another, or missing.
+    """
+    data = path.read_bytes()
+    content, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
+    if seal != _SEAL + hashlib.sha256(content).digest():
+        raise CheckpointError(
+            f"{path} is damaged, cut short, or no checkpoint of a run: its checksum does not fit; "
+            f"restore it, or start a new run from {path.parent / WEIGHTS} with --init-weights"
+        )
+    return BytesIO(content)
 
 
 def weights_problem(model: SPYv4, path: Path) -> str:
