@@ -45,8 +45,17 @@ def _add_data(add: Callable[..., object]) -> None:
 
 
 def _add_run(add: Callable[..., object]) -> None:
-    add("--run", type=Path, default=Path("runs/spyv4"), help="output folder (%(default)s)")
-    add("--resume", action="store_true", help="go on from the newest checkpoint in --run")
+    add(
+        "--run",
+        type=Path,
+        metavar="FOLDER",
+        help="output folder (runs/NAME, after the network; then runs/NAME2 and so on)",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint in --run, or of the run in runs/ that was saved last",
+    )
     add("--save-minutes", type=float, default=5.0, help="between checkpoints (%(default)s)")
     add(
         "--eval-every",

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from spyv4.commandline import run_command
-from spyv4.errors import ConfigError, RuntimeUnavailableError
+from spyv4.config import ModelConfig
+from spyv4.errors import RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
@@ -40,6 +41,7 @@ from training.report.gather import now
 from training.report.log import RunLog
 from training.resolve import resolve_config
 from training.run_evaluation import RunEvaluation
+from training.run_names import new_run, newest_run
 from training.run_report import RunReport
 from training.run_state import RunState
 from training.runs import RunFolder
@@ -52,7 +54,7 @@ __all__ = ["eval_command", "label_command", "tasks_command", "train_command"]
 
 def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = None) -> int:
     """`spyv4-train`; `stop` answers Ctrl-C and SIGTERM."""
-    return run_command(train_parser(), partial(_train, stop=stop or Interrupts()), argv)
+    return run_command(train_parser(), partial(_run, stop=stop or Interrupts()), argv)
 
 
 def _read_training_images(
@@ -96,13 +98,22 @@ def _restore_weights(state: RunState, folder: RunFolder) -> None:
         logger.warning("%s; written anew from %s", problem, folder.last)
 
 
-def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
+def _run(arguments: argparse.Namespace, stop: Interrupts) -> int:
+    """Train in the folder of `--run`, or where it says nothing in one of `runs/`."""
     keep_freed_memory()
-    folder = RunFolder(arguments.run)
-    if folder.last.exists() and not arguments.resume:
-        raise ConfigError(
-            f"{folder.path} holds a run already; add --resume or choose another --run"
-        )
+    if arguments.resume:
+        path = arguments.run or newest_run()
+        if arguments.run is None:
+            logger.info("resuming the run in %s", path)
+        return _train(arguments, RunFolder(path), stop)
+    name = (arguments.model or ModelConfig().name) + ("-twin" if arguments.twin else "")
+    with new_run(arguments.run, name) as path:
+        if arguments.run is None:
+            logger.info("the run is kept in %s", path)
+        return _train(arguments, RunFolder(path), stop)
+
+
+def _train(arguments: argparse.Namespace, folder: RunFolder, stop: Interrupts) -> int:
     stop.advice = folder.resume_advice
     folder.remove_partial_files()
     saved = folder.load() if arguments.resume else None
@@ -117,7 +128,7 @@ def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
         if arguments.anchors == "auto" and saved is None:  # else the checkpoint has them
             anchored = with_found_anchors(config.model, images, config.seed)
             config = replace(config, model=anchored)
-    loader = _build_loader(arguments, config, images, device)
+    loader = _build_loader(arguments, config, images, folder, device)
     model = _build_model(arguments, config, loader, stop).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.precision == "auto":
@@ -181,12 +192,13 @@ def _build_loader(
     arguments: argparse.Namespace,
     config: TrainingConfig,
     images: list[AnnotatedImage],
+    folder: RunFolder,
     device: torch.device,
 ) -> TrainingLoader:
     options = LoaderOptions(
         workers=arguments.workers,
         cache_gib=_cache_gib(arguments),
-        cache_folder=arguments.run if arguments.cache == "disk" else None,
+        cache_folder=folder.path if arguments.cache == "disk" else None,
         pinned=device.type == "cuda",
     )
     return TrainingLoader(images, config, options, teacher=arguments.teacher)

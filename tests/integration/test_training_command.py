@@ -95,7 +95,7 @@ def test_damaged_checkpoint_is_refused(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes
 ) -> None:
     (tmp_path / LAST).write_bytes(data)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="its checksum does not fit"):
         RunFolder(tmp_path).load()
     assert train_command(command(root, tmp_path, "--resume")) == 2
     assert LAST in capsys.readouterr().err

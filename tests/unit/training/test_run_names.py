@@ -1,0 +1,47 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from spyv4.errors import ConfigError
+from training.run_names import new_run, newest_run
+from training.runs import LAST
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_run_gets_a_folder_of_its_own() -> None:
+    with new_run(None, "nano") as first, new_run(None, "nano") as second:
+        assert [str(first), str(second)] == ["runs/nano", "runs/nano2"]
+        (second / LAST).touch()
+    with new_run(None, "nano") as third:  # nothing was kept in the first
+        assert str(third) == "runs/nano"
+        (third / LAST).touch()
+    with new_run(None, "nano") as fourth:
+        assert str(fourth) == "runs/nano3"
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["nano", "nano2"]
+
+
+def test_a_run_in_the_given_folder_is_not_overwritten() -> None:
+    with new_run(Path("mine"), "nano") as path:
+        assert path == Path("mine")
+        path.mkdir()
+        (path / LAST).touch()
+    assert path.exists()
+    refused = pytest.raises(ConfigError, match="mine holds a run already; add --resume")
+    with refused, new_run(Path("mine"), "nano"):
+        pass
+
+
+def test_the_run_that_was_saved_last_is_the_newest() -> None:
+    with pytest.raises(ConfigError, match=r"no run in runs/ to resume; .*--run FOLDER"):
+        newest_run()
+    for age, name in enumerate(("b", "a", "c")):
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, LAST).touch()
+        os.utime(Path("runs", name, LAST), (100 - age, 100 - age))
+    Path("runs", "empty").mkdir()
+    assert newest_run() == Path("runs/b")

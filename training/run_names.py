@@ -1,0 +1,59 @@
+"""Which folder a run is kept in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from spyv4.errors import ConfigError
+from training.runs import LAST
+
+RUNS = Path("runs")
+
+
+@contextmanager
+def new_run(given: Path | None, name: str) -> Iterator[Path]:
+    """A folder for a new run, which goes again if nothing is in it at the end.
+
+    Two runs that start at the same time get two folders.
+
+    Args:
+        given: the folder; None for `runs/NAME`, or the first of `runs/NAME2`, `runs/NAME3` and so
+            on that is free.
+        name: NAME.
+
+    Raises:
+        ConfigError: if a run is in the given folder.
+    """
+    if given is not None and (given / LAST).exists():
+        raise ConfigError(f"{given} holds a run already; add --resume or choose another --run")
+    path = given or _reserved(name)
+    try:
+        yield path
+    finally:
+        if given is None:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
+
+
+def newest_run() -> Path:
+    """The folder in `runs/` that was saved to last.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    saved = sorted(RUNS.glob(f"*/{LAST}"), key=lambda path: path.stat().st_mtime)
+    if not saved:
+        raise ConfigError(f"there is no run in {RUNS}/ to resume; name its folder: --run FOLDER")
+    return saved[-1].parent
+
+
+def _reserved(name: str) -> Path:
+    """The first folder of the name that is not there, made."""
+    RUNS.mkdir(exist_ok=True)
+    for number in count(1):
+        path = RUNS / (name if number == 1 else f"{name}{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError
