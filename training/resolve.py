@@ -54,7 +54,8 @@ def resolve_config(
     if saved is not None:
         if arguments.model is not None:
             overrides["name"] = arguments.model
-        return _resumed(saved, values | ({"model": overrides} if overrides else {}))
+        changes = values | ({"model": overrides} if overrides else {})
+        return _resumed(saved, changes, arguments.close_mosaic)
     if "reads" in values:
         # Trained for so many, it does best with as many.
         overrides.setdefault("reads", values["reads"])
@@ -64,10 +65,15 @@ def resolve_config(
     of_recipe = resolved.pop("model")
     _merge(resolved, values)
     resolved["model"] = _resolve_model(arguments, of_recipe, overrides)
-    if arguments.close_mosaic is not None:
-        last = max(0, from_mapping(TrainingConfig, resolved).epochs - arguments.close_mosaic)
-        _merge(resolved, {"augmentation": {"mosaic_epochs": last}})
-    return from_mapping(TrainingConfig, resolved)
+    return _without_late_mosaics(from_mapping(TrainingConfig, resolved), arguments.close_mosaic)
+
+
+def _without_late_mosaics(config: TrainingConfig, epochs: int | None) -> TrainingConfig:
+    """No mosaics in the last `epochs`; None leaves it to the configuration."""
+    if epochs is None:
+        return config
+    mosaic_epochs = max(0, config.epochs - epochs)
+    return replace(config, augmentation=replace(config.augmentation, mosaic_epochs=mosaic_epochs))
 
 
 def _stated(arguments: argparse.Namespace, class_names: Sequence[str] | None) -> dict[str, Any]:
@@ -93,12 +99,14 @@ def _stated(arguments: argparse.Namespace, class_names: Sequence[str] | None) ->
     return values
 
 
-def _resumed(saved: dict[str, Any], changes: dict[str, Any]) -> TrainingConfig:
+def _resumed(
+    saved: dict[str, Any], changes: dict[str, Any], close_mosaic: int | None
+) -> TrainingConfig:
     """The configuration of a resumed run: `saved` with what is said anew, each change logged."""
     before = from_mapping(TrainingConfig, saved)
     values = copy.deepcopy(saved)
     _merge(values, changes)
-    config = from_mapping(TrainingConfig, values)
+    config = _without_late_mosaics(from_mapping(TrainingConfig, values), close_mosaic)
     if config.model != before.model:
         raise ConfigError(
             "a resumed run keeps its network; leave out what concerns the model, or start a new "

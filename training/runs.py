@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import shlex
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,10 @@ class RunFolder:
         """How to go on with the run; empty if it has saved nothing yet."""
         if not self.last.is_file():
             return ""
-        return f"the checkpoint is in {self.path}: go on with the same command and --resume"
+        return (
+            f"the checkpoint is in {self.path}: go on with the same command and --resume "
+            f"--run {shlex.quote(str(self.path))}"
+        )
 
     def remove_partial_files(self) -> None:
         """Remove what a process that was killed while it saved has left."""

@@ -89,7 +89,7 @@ def test_an_evaluation_ends_at_once_and_names_the_checkpoint(root: Path, tmp_pat
         assert run.end() == 128 + signal.SIGINT
         assert run.stderr.splitlines()[-1] == (
             f"spyv4-train: stopped while evaluating; the checkpoint is in {run_dir}: "
-            "go on with the same command and --resume"
+            f"go on with the same command and --resume --run {run_dir}"
         )
         assert "Traceback" not in run.stderr
     assert RunFolder(run_dir).load()["position"] == [1, 0]
@@ -108,7 +108,7 @@ def test_a_batch_is_finished_and_saved(root: Path, tmp_path: Path) -> None:
         assert run.end() == 0
         assert run.stderr.splitlines()[-1] == (
             f"stopped in epoch 1/1, after 2 of its 3 batches; the checkpoint is in {run_dir}: "
-            "go on with the same command and --resume"
+            f"go on with the same command and --resume --run {run_dir}"
         )
         assert not json.loads(run.stdout.removeprefix("held"))["complete"]
     assert RunFolder(run_dir).load()["position"] == [0, 2]

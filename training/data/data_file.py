@@ -102,17 +102,11 @@ class DataFile:
         need_images: bool = True,
         skip_bad: bool = False,
     ) -> list[AnnotatedImage]:
-        """The annotated pictures of a set.
-
-        Args:
-            name: the set, such as `train`.
-            class_names: the classes of the network.
-            need_images: check that the pictures are there and complete.
-            skip_bad: leave out damaged pictures and annotations instead of raising.
+        """The annotated pictures of a set, such as `train`; the arguments as in `read_split`.
 
         Raises:
-            DatasetError: if something is missing, damaged or not understood, or of a class that
-                the network lacks; names the file.
+            DatasetError: as there, and if the file has no such set or a class that is not among
+                `class_names`.
         """
         entries: Sequence[Any] = getattr(self.layout, name) if name in SETS else ()
         if not entries:
