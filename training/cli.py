@@ -18,6 +18,7 @@ from spyv4.errors import RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
+from spyv4.weights import load_weights
 from training.allocator import keep_freed_memory
 from training.anchors import with_found_anchors
 from training.arguments import train_parser
@@ -106,11 +107,18 @@ def _run(arguments: argparse.Namespace, stop: Interrupts) -> int:
         if arguments.run is None:
             logger.info("resuming the run in %s", path)
         return _train(arguments, RunFolder(path), stop)
-    name = (arguments.model or ModelConfig().name) + ("-twin" if arguments.twin else "")
-    with new_run(arguments.run, name) as path:
+    with new_run(arguments.run, _network_name(arguments)) as path:
         if arguments.run is None:
             logger.info("the run is kept in %s", path)
         return _train(arguments, RunFolder(path), stop)
+
+
+def _network_name(arguments: argparse.Namespace) -> str:
+    """What is trained, for people."""
+    name: str = arguments.model or ModelConfig().name
+    if arguments.init_weights and not arguments.model:
+        name = load_weights(arguments.init_weights).config.name
+    return f"{name}-twin" if arguments.twin else name
 
 
 def _train(arguments: argparse.Namespace, folder: RunFolder, stop: Interrupts) -> int:

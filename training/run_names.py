@@ -1,5 +1,6 @@
 """Which folder a run is kept in."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -50,9 +51,10 @@ def newest_run() -> Path:
 
 def _reserved(name: str) -> Path:
     """The first folder of the name that is not there, made."""
+    safe = re.sub(r"[^\w.-]|^\.+", "_", name)  # it may come from a file of somebody else's
     RUNS.mkdir(exist_ok=True)
     for number in count(1):
-        path = RUNS / (name if number == 1 else f"{name}{number}")
+        path = RUNS / (safe if number == 1 else f"{safe}{number}")
         with suppress(FileExistsError):
             path.mkdir()
             return path

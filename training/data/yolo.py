@@ -60,11 +60,16 @@ def read_yolo(
 def _pictures(source: Path) -> list[Path]:
     """The pictures in a folder and those below it, or on a list."""
     if source.is_dir():
-        # Follows links and passes over what is hidden, unlike Path.rglob.
-        found = glob.glob(f"{glob.escape(str(source))}/**/*.*", recursive=True)  # noqa: PTH207
-        return [Path(name) for name in sorted(found) if name.lower().endswith(ENDINGS)]
+        return pictures_like(f"{glob.escape(str(source))}/**/*.*")
     lines = [line.strip() for line in _read_text(source).splitlines()]
     return [_listed(line, source.parent) for line in lines if line]
+
+
+def pictures_like(pattern: str) -> list[Path]:
+    """The pictures that a pattern of files names, sorted."""
+    # Follows links and passes over what is hidden, unlike Path.rglob.
+    found = glob.glob(pattern, recursive=True)  # noqa: PTH207
+    return [Path(name) for name in sorted(found) if name.lower().endswith(ENDINGS)]
 
 
 def _listed(line: str, folder: Path) -> Path:

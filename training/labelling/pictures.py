@@ -9,7 +9,7 @@ from pathlib import Path
 from spyv4.errors import ArgumentError
 from training.data import AnnotatedImage
 from training.data.pictures import check_picture, map_in_threads
-from training.data.yolo import ENDINGS, upright_size
+from training.data.yolo import ENDINGS, pictures_like, upright_size
 from training.errors import DatasetError
 
 logger = logging.getLogger(__name__)
@@ -26,18 +26,13 @@ def find_pictures(texts: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for text in texts:
         pattern = f"{glob.escape(text)}/**/*.*" if Path(text).is_dir() else text
-        if Path(text).is_file():
-            names = [text]
-        else:
-            # Follows links and passes over what is hidden, unlike Path.rglob.
-            names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
-            names = [name for name in names if name.lower().endswith(ENDINGS)]
-        if not names:
+        paths = [Path(text)] if Path(text).is_file() else pictures_like(pattern)
+        if not paths:
             raise ArgumentError(
                 f"{text} names no pictures; give files, folders or a pattern of files that end in "
                 f"{' '.join(ENDINGS)}"
             )
-        found += map(Path, names)
+        found += paths
     return list(dict.fromkeys(found))
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from spyv4.errors import ConfigError
+from training.arguments import train_parser
+from training.cli import _network_name
 from training.run_names import new_run, newest_run
 from training.runs import LAST
 
@@ -23,6 +25,11 @@ def test_every_run_gets_a_folder_of_its_own() -> None:
     with new_run(None, "nano") as fourth:
         assert str(fourth) == "runs/nano3"
     assert sorted(path.name for path in Path("runs").iterdir()) == ["nano", "nano2"]
+
+
+def test_no_name_leads_out_of_the_folder() -> None:
+    with new_run(None, "../up/and away") as path:
+        assert str(path) == "runs/__up_and_away"
 
 
 def test_a_run_in_the_given_folder_is_not_overwritten() -> None:
@@ -45,3 +52,16 @@ def test_the_run_that_was_saved_last_is_the_newest() -> None:
         os.utime(Path("runs", name, LAST), (100 - age, 100 - age))
     Path("runs", "empty").mkdir()
     assert newest_run() == Path("runs/b")
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ((), "spyv4"),
+        (("--init-weights", "spyv4-nano"), "spyv4-nano"),
+        (("--init-weights", "spyv4-nano", "--model", "spyv4"), "spyv4"),
+        (("--model", "spyv4-nano", "--twin"), "spyv4-nano-twin"),
+    ],
+)
+def test_a_run_is_named_after_its_network(said: tuple[str, ...], name: str) -> None:
+    assert _network_name(train_parser().parse_args(["--voc-root", ".", *said])) == name
