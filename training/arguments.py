@@ -8,7 +8,7 @@ from spyv4.commandline import build_parser, share
 from spyv4.config import MODEL_PRESETS
 from training.data.source import VOC_EVAL, VOC_TRAIN
 from training.evaluate.arguments import add_source
-from training.resolve import RECIPES
+from training.resolve import DEFAULT_RECIPE, RECIPES
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -56,6 +56,16 @@ def _add_run(add: Callable[..., object]) -> None:
         action="store_true",
         help="go on from the checkpoint in --run, or of the run in runs/ that was saved last",
     )
+    add(
+        "--allow-config-change",
+        action="store_true",
+        help="resume though settings differ from those that the run was begun with",
+    )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="say what the data are, how much memory and how long an epoch takes, and stop there",
+    )
     add("--save-minutes", type=float, default=5.0, help="between checkpoints (%(default)s)")
     add(
         "--eval-every",
@@ -79,10 +89,9 @@ def _add_start(add: Callable[..., object]) -> None:
     add(
         "--recipe",
         choices=RECIPES,
-        default="paper",
         help="settings to start from (training/recipes): the paper's, those of the authors' code, "
         "what trains small networks well on a CPU, or what adapts --init-weights to some hundred "
-        "pictures of other classes (%(default)s)",
+        f"pictures of other classes ({DEFAULT_RECIPE})",
     )
     add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
     add(
@@ -150,6 +159,11 @@ def _add_machine(add: Callable[..., object]) -> None:
         "--cache-gib",
         type=float,
         help="memory for decoded pictures (a third of this machine's, at most 8)",
+    )
+    add(
+        "--deterministic",
+        action="store_true",
+        help="the same result to the last bit on the same machine; slower on a GPU",
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--no-compile", action="store_true", help="skip compilation: starts sooner, runs slower")

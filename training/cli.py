@@ -5,9 +5,12 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,9 +22,11 @@ from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.torch_runtime import can_compile, pick_device
 from spyv4.validation import to_mapping
 from spyv4.weights import load_weights
+from training import processes
 from training.allocator import keep_freed_memory
 from training.anchors import with_found_anchors
 from training.arguments import train_parser
+from training.batch_norm import synchronise_batch_norm
 from training.config import TrainingConfig
 from training.data import (
     AnnotatedImage,
@@ -31,7 +36,8 @@ from training.data import (
     open_source,
     read_split,
 )
-from training.errors import DataWorkerError, OutOfMemoryError
+from training.dry_run import describe_run
+from training.errors import DataWorkerError, OutOfMemoryError, ProcessGoneError
 from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
@@ -42,7 +48,7 @@ from training.report.gather import now
 from training.report.log import RunLog
 from training.resolve import resolve_config
 from training.run_evaluation import RunEvaluation
-from training.run_names import new_run, newest_run
+from training.run_names import locked, new_run, newest_run
 from training.run_report import RunReport
 from training.run_state import RunState
 from training.runs import RunFolder
@@ -85,7 +91,7 @@ def _read_eval_images(
 
 def _cache_gib(arguments: argparse.Namespace) -> float:
     """Memory that decoded pictures may take, GiB."""
-    if arguments.cache == "off":
+    if arguments.cache == "off" or arguments.dry_run:
         return 0.0
     if arguments.cache_gib is not None:
         return float(arguments.cache_gib)
@@ -95,22 +101,39 @@ def _cache_gib(arguments: argparse.Namespace) -> float:
 
 def _restore_weights(state: RunState, folder: RunFolder) -> None:
     """A run that is complete has nothing left to do but to have its weights."""
-    if state.complete and (problem := folder.restore_weights(state)):
+    if processes.is_lead() and state.complete and (problem := folder.restore_weights(state)):
         logger.warning("%s; written anew from %s", problem, folder.last)
 
 
 def _run(arguments: argparse.Namespace, stop: Interrupts) -> int:
     """Train in the folder of `--run`, or where it says nothing in one of `runs/`."""
     keep_freed_memory()
-    if arguments.resume:
-        path = arguments.run or newest_run()
-        if arguments.run is None:
-            logger.info("resuming the run in %s", path)
-        return _train(arguments, RunFolder(path), stop)
-    with new_run(arguments.run, _network_name(arguments)) as path:
+    if arguments.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or torch refuses
+        torch.use_deterministic_algorithms(mode=True)
+    device = _device(arguments)
+    with processes.joined(device), ExitStack() as stack:
+        folder = None
+        if processes.is_lead():
+            folder = RunFolder(stack.enter_context(_run_folder(arguments)))
+        else:
+            for package in ("spyv4", "training"):
+                logging.getLogger(package).setLevel(logging.ERROR)
+        return _train(arguments, cast("RunFolder", processes.from_lead(folder)), device, stop)
+
+
+@contextmanager
+def _run_folder(arguments: argparse.Namespace) -> Iterator[Path]:
+    """The folder of the run, which nobody else trains in meanwhile."""
+    with ExitStack() as stack:
+        if arguments.resume:
+            path = arguments.run or newest_run()
+        else:
+            path = stack.enter_context(new_run(arguments.run, _network_name(arguments)))
         if arguments.run is None:
             logger.info("the run is kept in %s", path)
-        return _train(arguments, RunFolder(path), stop)
+        stack.enter_context(locked(path))
+        yield path
 
 
 def _network_name(arguments: argparse.Namespace) -> str:
@@ -121,11 +144,15 @@ def _network_name(arguments: argparse.Namespace) -> str:
     return f"{name}-twin" if arguments.twin else name
 
 
-def _train(arguments: argparse.Namespace, folder: RunFolder, stop: Interrupts) -> int:
-    stop.advice = folder.resume_advice
-    folder.remove_partial_files()
-    saved = folder.load() if arguments.resume else None
-    device = _device(arguments)
+def _train(
+    arguments: argparse.Namespace, folder: RunFolder, device: torch.device, stop: Interrupts
+) -> int:
+    saved = None
+    if processes.is_lead():
+        stop.advice = folder.resume_advice
+        folder.remove_partial_files()
+        saved = folder.load() if arguments.resume else None
+    saved = processes.from_lead(saved)
     with stop.at_once("reading annotations"):
         source = open_source(arguments.voc_root, arguments.data)
         before = json.loads(saved["config"]) if saved is not None else None
@@ -139,8 +166,13 @@ def _train(arguments: argparse.Namespace, folder: RunFolder, stop: Interrupts) -
     loader = _build_loader(arguments, config, images, folder, device)
     model = _build_model(arguments, config, loader, stop).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.precision == "auto" and arguments.deterministic:
+        config = replace(config, precision="float32")
     if config.precision == "auto":
-        config = replace(config, precision=faster_training(model))
+        precision = faster_training(model) if processes.is_lead() else "float32"
+        config = replace(config, precision=processes.from_lead(precision))
+    processes.take_from_lead(model)
+    synchronise_batch_norm(model)
     state = RunState(model, loader, config)
     if saved is not None:
         state.load_state_dict(saved)
@@ -153,17 +185,25 @@ def _train(arguments: argparse.Namespace, folder: RunFolder, stop: Interrupts) -
         save_every_s=arguments.save_minutes * 60,
     )
     pictures = {"training": images} | ({"evaluation": eval_images} if eval_images else {})
+    if arguments.dry_run:
+        with stop.at_once("trying a few batches"):
+            description = describe_run(trainer, pictures)
+        if processes.is_lead():
+            print(description)
+        return 0
     run_report = RunReport(loader, pictures, source.title + (arguments.eval or source.eval_set))
     evaluation = RunEvaluation(eval_images, arguments.eval_every, run_report, arguments.patience)
     tensorboard = not arguments.no_tensorboard
-    with RunLog(folder.path, state.total_steps, state.step, tensorboard=tensorboard) as log:
+    kept = folder.path if processes.is_lead() else None
+    with RunLog(kept, state.total_steps, state.step, tensorboard=tensorboard) as log:
         stop.say = log.say
         log.event({"config": to_mapping(config), "pictures": len(images), "started": now()})
         report = _train_and_evaluate(trainer, log, stop, evaluation)
     stop.say = None
-    if not state.complete:
-        print(_where_stopped(state, folder), file=sys.stderr)
-    print(json.dumps(report))
+    if processes.is_lead():
+        if not state.complete:
+            print(_where_stopped(state, folder), file=sys.stderr)
+        print(json.dumps(report))
     return 0
 
 
@@ -206,8 +246,9 @@ def _build_loader(
     options = LoaderOptions(
         workers=arguments.workers,
         cache_gib=_cache_gib(arguments),
-        cache_folder=folder.path if arguments.cache == "disk" else None,
+        cache_folder=folder.path if arguments.cache == "disk" and not arguments.dry_run else None,
         pinned=device.type == "cuda",
+        part=(processes.rank(), processes.count()),
     )
     return TrainingLoader(images, config, options, teacher=arguments.teacher)
 
@@ -227,7 +268,13 @@ def _train_and_evaluate(
     except DataWorkerError as error:
         advice = folder.resume_advice()
         raise DataWorkerError(f"{error}{'; ' if advice else ''}{advice}") from error
+    except ProcessGoneError as error:
+        raise ProcessGoneError(
+            f"{error}; the last checkpoint in {folder.path} is whole: go on with the same command "
+            "and --resume, on any number of processes"
+        ) from error
     report: dict[str, Any] = {"complete": trainer.state.complete, "weights": str(folder.weights)}
-    if trainer.state.complete:  # here, so that a run that ended before it catches up
+    # Here, so that a run that ended before it catches up.
+    if trainer.state.complete and processes.is_lead():
         report |= evaluation.final(trainer.state, folder, log, stop)
     return report

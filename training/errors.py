@@ -19,6 +19,12 @@ class OutOfMemoryError(SPYv4Error):
     exit_code = 1
 
 
+class ProcessGoneError(SPYv4Error):
+    """Another process of the run has died."""
+
+    exit_code = 1
+
+
 class DataWorkerError(SPYv4Error):
     """A process that prepares pictures has died."""
 

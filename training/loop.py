@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.validation import require
+from training import processes
 from training.data import Batch, TrainingLoader
 from training.errors import DataWorkerError
 from training.finite import check_terms
@@ -79,6 +80,7 @@ class Trainer:
             NonFiniteLossError: if a loss term is NaN or infinite; the parameters of the last
                 checkpoint are untouched by it.
             DataWorkerError: if a worker of the loader has died; what was done is saved.
+            ProcessGoneError: if another process of the run has died.
         """
         stop = stop or Interrupts()
         state = self.state
@@ -96,20 +98,32 @@ class Trainer:
                     log.step(report._replace(waited_s=waited_s))
                     state.advance()
                     overdue = time.monotonic() - saved_at > self.save_every_s
-                    if state.between_epochs or stop.requested or overdue:
-                        self.folder.save(state)
+                    stopped = processes.any_of(stop.requested)
+                    if state.between_epochs or stopped or overdue:
+                        self._save()
                         saved_step, saved_at = state.step, time.monotonic()
-                    if stop.requested:
+                    if stopped:
                         break
                     if state.between_epochs:
-                        after_epoch()
+                        self._between_epochs(after_epoch)
                     if state.complete:  # perhaps early
                         break
             except DataWorkerError:
                 if state.step > saved_step:
-                    self.folder.save(state)
+                    self._save()
                 raise
         return state.complete
+
+    def _save(self) -> None:
+        """Of several processes, which are all at the same place, the lead saves."""
+        if processes.is_lead():
+            self.folder.save(self.state)
+
+    def _between_epochs(self, after_epoch: Callable[[], None]) -> None:
+        """What the lead does there, which may be to end the run early."""
+        if processes.is_lead():
+            after_epoch()
+        self.state.position = processes.from_lead(self.state.position)
 
     def _compiled_batch(self, batch: Batch, log: RunLog, stop: Interrupts) -> StepReport:
         """A batch; the first one of a process compiles the step, which takes its time."""
@@ -130,7 +144,7 @@ class Trainer:
         epoch, step = state.position
         rate = self._set_learning_rate()
         # Dropout, too, depends on (seed, epoch, step) alone.
-        torch.manual_seed(int(self._random(_DROPOUT_SEED).integers(2**62)))
+        torch.manual_seed(int(self._random(_DROPOUT_SEED).integers(2**62)) + processes.rank())
         images = batch.images.to(device, non_blocking=True)
         images = images.to(memory_format=torch.channels_last)
         targets = batch.targets.to(device, non_blocking=True)
@@ -159,7 +173,7 @@ class Trainer:
         )
         if state.average.decay > 0:
             state.average.update()
-        terms = torch.stack(losses)
+        terms = processes.mean(torch.stack(losses))
         if observe or device.type == "cpu":  # elsewhere a look at them would wait
             check_terms(terms, f"epoch {epoch + 1}, batch {step + 1}", self.folder.path)
         return StepReport(
@@ -169,7 +183,7 @@ class Trainer:
             terms=terms.mean(0),
             learning_rate=rate,
             firing_rate=rates[-1],
-            images=len(images),
+            images=len(images) * processes.count(),
             observation=learned.observation,
             seconds=time.perf_counter() - started,
         )

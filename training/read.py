@@ -61,7 +61,7 @@ class Read:
         return self._at_rest[1]
 
     def _plain(self, images: Tensor, state: SPYv4State) -> tuple[Seen, SPYv4State]:
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype == torch.bfloat16):
             pixels = images.to(self.dtype) / 255
             maps, state, spikes = self._model.step_from_current(self._model.current(pixels), state)
         if not self._through_state:

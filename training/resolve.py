@@ -18,6 +18,7 @@ from training.config import TrainingConfig
 from training.warm_start import TWIN_KIND
 
 logger = logging.getLogger(__name__)
+DEFAULT_RECIPE = "paper"
 RECIPES = ("paper", "released", "nano", "finetune")
 TWIN: dict[str, Any] = {
     "model": {"neuron": {"kind": "leaky-relu"}, "reads": 1, "readout": "last"},
@@ -54,18 +55,29 @@ def resolve_config(
     if saved is not None:
         if arguments.model is not None:
             overrides["name"] = arguments.model
+        if arguments.twin:
+            _merge(overrides, {"neuron": {"kind": TWIN_KIND}})
         changes = values | ({"model": overrides} if overrides else {})
-        return _resumed(saved, changes, arguments.close_mosaic)
+        return _resumed(saved, _merged(_of_recipe(arguments), changes), arguments)
     if "reads" in values:
         # Trained for so many, it does best with as many.
         overrides.setdefault("reads", values["reads"])
-    resolved = recipe(arguments.recipe)
+    resolved = recipe(arguments.recipe or DEFAULT_RECIPE)
     if arguments.twin:
         _merge(resolved, TWIN)
     of_recipe = resolved.pop("model")
     _merge(resolved, values)
     resolved["model"] = _resolve_model(arguments, of_recipe, overrides)
     return _without_late_mosaics(from_mapping(TrainingConfig, resolved), arguments.close_mosaic)
+
+
+def _of_recipe(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a recipe that is named for a resumed run says, but for the network, which it keeps."""
+    if arguments.recipe is None:
+        return {}
+    values = _merged(recipe(arguments.recipe), TWIN if arguments.twin else {})
+    del values["model"]
+    return values
 
 
 def _without_late_mosaics(config: TrainingConfig, epochs: int | None) -> TrainingConfig:
@@ -100,20 +112,30 @@ def _stated(arguments: argparse.Namespace, class_names: Sequence[str] | None) ->
 
 
 def _resumed(
-    saved: dict[str, Any], changes: dict[str, Any], close_mosaic: int | None
+    saved: dict[str, Any], changes: dict[str, Any], arguments: argparse.Namespace
 ) -> TrainingConfig:
-    """The configuration of a resumed run: `saved` with what is said anew, each change logged."""
+    """The configuration of a resumed run: `saved`, and where it is allowed what is said anew."""
     before = from_mapping(TrainingConfig, saved)
-    values = copy.deepcopy(saved)
-    _merge(values, changes)
-    config = _without_late_mosaics(from_mapping(TrainingConfig, values), close_mosaic)
+    if changes.get("precision") == "auto":  # was chosen when the run began
+        del changes["precision"]
+    config = from_mapping(TrainingConfig, _merged(saved, changes))
+    config = _without_late_mosaics(config, arguments.close_mosaic)
     if config.model != before.model:
         raise ConfigError(
             "a resumed run keeps its network; leave out what concerns the model, or start a new "
             "run with --init-weights"
         )
-    for key, old, new in _differences(to_mapping(before), to_mapping(config)):
-        logger.warning("from here on %s is %s instead of %s", key, new, old)
+    differences = [
+        f"{key} {new} instead of {old}"
+        for key, old, new in _differences(to_mapping(before), to_mapping(config))
+    ]
+    if differences and not arguments.allow_config_change:
+        raise ConfigError(
+            f"the run was begun with other settings, now there are {', '.join(differences)}; "
+            "resume with the same ones, or add --allow-config-change"
+        )
+    for difference in differences:
+        logger.warning("from here on %s", difference)
     return config
 
 
@@ -166,6 +188,13 @@ def _parse_toml(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}") from error
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of nested tables with the changes."""
+    changed = copy.deepcopy(values)
+    _merge(changed, changes)
+    return changed
 
 
 def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:

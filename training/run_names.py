@@ -1,5 +1,7 @@
 """Which folder a run is kept in."""
 
+import fcntl
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +16,7 @@ RUNS = Path("runs")
 
 @contextmanager
 def new_run(given: Path | None, name: str) -> Iterator[Path]:
-    """A folder for a new run, which goes again if nothing is in it at the end.
+    """A folder for a new run, which goes again if it is new and nothing is in it at the end.
 
     Two runs that start at the same time get two folders.
 
@@ -28,13 +30,38 @@ def new_run(given: Path | None, name: str) -> Iterator[Path]:
     """
     if given is not None and (given / LAST).exists():
         raise ConfigError(f"{given} holds a run already; add --resume or choose another --run")
+    new = given is None or not given.exists()
     path = given or _reserved(name)
+    path.mkdir(parents=True, exist_ok=True)
     try:
         yield path
     finally:
-        if given is None:
+        if new:
             with suppress(OSError):  # it is not empty
                 path.rmdir()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Within the block no other process trains in this folder, if there is one.
+
+    Raises:
+        ConfigError: if one does already.
+    """
+    if not path.is_dir():
+        yield
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another process is training in {path}; wait for it, or choose another --run"
+            ) from error
+        yield
+    finally:
+        os.close(folder)
 
 
 def newest_run() -> Path:

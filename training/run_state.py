@@ -143,10 +143,10 @@ class RunState:
             self.average.load_state_dict(state["average"])
             if self.distillation is not None:
                 self.distillation.load_state_dict(state["distillation"])
-        except (RuntimeError, ValueError) as error:
+            self.position = Position(*state["position"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             first_line = str(error).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another run: {first_line}") from error
-        self.position = Position(*state["position"])
 
     def _check_data(self, state: dict[str, Any]) -> None:
         if state["data"] != self.data:

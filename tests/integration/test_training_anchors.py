@@ -31,7 +31,10 @@ def test_found_anchors_stay_with_the_run_and_its_weights(
     assert found.unused_anchors == ()
     for same_command in (auto, command(root, run_dir)):
         epochs = "2" if same_command is auto else "3"
-        assert train_command([*same_command, "--resume", "--epochs", epochs]) == 0
+        assert (
+            train_command([*same_command, "--resume", "--epochs", epochs, "--allow-config-change"])
+            == 0
+        )
         assert load_model(run_dir / WEIGHTS).config == found
     few = [*command(root, tmp_path / "few", "--anchors", "auto"), "--fraction", "0.3"]
     assert train_command(few) == 2

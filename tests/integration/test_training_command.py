@@ -33,7 +33,10 @@ def test_finished_and_half_done_runs_are_not_overwritten(
     assert train_command(command(root, run_dir)) == 2
     assert "add --resume or choose another --run" in capsys.readouterr().err
     assert (run_dir / LAST).read_bytes() == before
-    assert train_command(command(root, run_dir, "--resume", "--epochs", "2")) == 0
+    longer = command(root, run_dir, "--resume", "--epochs", "2")
+    assert train_command(longer) == 2
+    assert "epochs 2 instead of 1" in capsys.readouterr().err
+    assert train_command([*longer, "--allow-config-change"]) == 0
     assert RunFolder(run_dir).load()["position"] == [2, 0]
 
 
@@ -44,6 +47,7 @@ def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
     assert train_command(command(root, tmp_path, settings=settings)) == 0
     bare = f"--voc-root {root} --train VOC2012:train --run {tmp_path} --workers 0 --device cpu"
     bare += " --no-compile --no-tensorboard --no-eval --resume"
+    bare += " --allow-config-change"
     more = ["--epochs", "2", "--set", "optimizer.weight_decay=0.2"]
     assert train_command([*bare.split(), *more]) == 0
     state = RunFolder(tmp_path).load()
@@ -51,7 +55,7 @@ def test_resumed_run_keeps_its_settings_but_for_those_said_anew(
     assert (config["epochs"], config["batch_size"], config["learner"]["alpha"]) == (2, 4, 0.05)
     assert config["model"]["width_multiple"] == 0.125
     assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.2
-    assert "optimizer.weight_decay is 0.2 instead of 0.1" in caplog.text
+    assert "optimizer.weight_decay 0.2 instead of 0.1" in caplog.text
     assert "learner.alpha" not in caplog.text
     for other in (["--set", "model.width_multiple=0.25"], ["--model", "spyv4-nano"]):
         assert train_command([*bare.split(), *other]) == 2
@@ -221,3 +225,35 @@ def test_too_little_memory_of_a_gpu_is_said_in_one_line(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("spyv4-train: error: the GPU's memory is too small for this; use a")
     assert f"--resume from {tmp_path / 'run'}" in line
+
+
+def test_a_dry_run_says_what_it_would_be_and_leaves_nothing(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    dry = [a for a in command(root, run_dir, "--dry-run", "--epochs", "7") if a != "--no-eval"]
+    assert train_command(dry) == 0
+    said = capsys.readouterr().out
+    assert "training: 13 pictures, 13 boxes, 0 difficult" in said
+    assert "evaluation: 13 pictures" in said
+    assert "  cat         4 pictures         4 boxes" in said
+    assert "3 batches an epoch" in said
+    assert "7 epochs" in said
+    assert "GiB" in said
+    assert not run_dir.exists()
+
+
+def test_deterministic_runs_are_the_same_to_the_last_bit(root: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / "one", tmp_path / "other"]
+    settings = tuple(text for text in TINY if not text.startswith("precision"))
+    try:
+        for run_dir in runs:
+            more = ("--deterministic", "--learner", "fptt")
+            assert train_command(command(root, run_dir, *more, settings=settings)) == 0
+            assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+    one, other = (load_model(run_dir / WEIGHTS).state_dict() for run_dir in runs)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    config = json.loads(RunFolder(runs[0]).load()["config"])
+    assert config["precision"] == "float32"  # a measured one may change

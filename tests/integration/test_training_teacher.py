@@ -59,7 +59,7 @@ def test_a_run_with_a_teacher_resumes_with_it(
 ) -> None:
     with_teacher = command(root, tmp_path, "--teacher", str(teacher))
     assert train_command(with_teacher) == 0
-    more = ("--resume", "--epochs", "2")
+    more = ("--resume", "--epochs", "2", "--allow-config-change")
     assert train_command([*with_teacher, *more]) == 0
     assert RunFolder(tmp_path).load()["position"] == [2, 0]
     assert train_command([*command(root, tmp_path), *more]) == 2

@@ -45,6 +45,11 @@ class PictureCache:
         self._pictures: list[Picture] = []
         self._file: _PictureFile | None = None
 
+    @property
+    def decoded_bytes(self) -> int:
+        """Of all pictures, as they are kept."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
     def fill(self) -> None:
         """Decode what is to be kept, once; later calls do nothing.
 

@@ -73,6 +73,7 @@ class LoaderOptions:
         cache_gib: memory for decoded pictures in GiB.
         cache_folder: where the others are kept in a file; None to decode them each time.
         pinned: hand batches out in page-locked memory, from which a GPU copies on its own.
+        part: (which, of how many) equal parts of every batch this loader makes, the first is 0.
     """
 
     workers: int = 0
@@ -80,6 +81,7 @@ class LoaderOptions:
     cache_gib: float = 8.0
     cache_folder: Path | None = None
     pinned: bool = False
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         require(self.workers >= 0, f"workers must not be negative, not {self.workers}")
@@ -122,6 +124,7 @@ class TrainingLoader:
 
     Raises:
         CheckpointError: if the teacher is none.
+        ConfigError: if a batch cannot be cut in equal parts.
         DatasetError: if the pictures do not fill one batch.
     """
 
@@ -138,6 +141,12 @@ class TrainingLoader:
         self._config = config
         self._options = options or LoaderOptions()
         names = config.model.class_names
+        parts = self._options.part[1]
+        require(
+            config.batch_size % parts == 0,
+            f"batch_size must be a multiple of {parts}, the number of processes, not "
+            f"{config.batch_size}",
+        )
         self.teacher = Teacher(teacher, names) if teacher is not None else None
         annotations = [training_objects(image, names) for image in images]
         self._cache = PictureCache(
@@ -160,8 +169,19 @@ class TrainingLoader:
                 f"use a smaller batch or more pictures"
             )
         self._batches = _Batches(
-            self._cache, annotations, repeats, config, augment=augment, teacher=teacher
+            self._cache,
+            annotations,
+            repeats,
+            config,
+            self._options.part,
+            augment=augment,
+            teacher=teacher,
         )
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Memory that all pictures would take decoded, in bytes."""
+        return self._cache.decoded_bytes
 
     def prepare(self) -> None:
         """Decode the pictures that memory is for; once, later calls do nothing.
@@ -217,6 +237,7 @@ class _Batches(Dataset[Batch | DatasetError]):
         annotations: Sequence[NDArray[np.float32]],
         repeats: NDArray[np.float64],
         config: TrainingConfig,
+        part: tuple[int, int],
         *,
         augment: bool,
         teacher: Path | None,
@@ -225,6 +246,9 @@ class _Batches(Dataset[Batch | DatasetError]):
         self._annotations = annotations
         self._repeats = repeats
         self._config = config
+        which, parts = part
+        size = config.batch_size // parts
+        self._part = range(which * size, (which + 1) * size)
         self._teacher = teacher
         self._augmentation = config.augmentation if augment else _PLAIN
 
@@ -251,15 +275,16 @@ class _Batches(Dataset[Batch | DatasetError]):
     def __getitem__(self, place: Place) -> Batch | DatasetError:
         """The batch of (epoch, step); an error is a value here, since workers garble exceptions."""
         epoch, step = place
-        size, nominal = self._config.batch_size, self._config.model.image_size
+        size, nominal = len(self._part), self._config.model.image_size
         share = self._augmentation.multi_scale
         image_size = size_of_batch(nominal, share, self._config.seed, epoch, step)
         augmenter = self._augmenter(image_size)
         images = np.empty((size, *image_size, 3), np.uint8)
         drawn = []
         try:
-            for index in range(size):
-                images[index], rows = self._sample(augmenter, epoch, step * size + index)
+            first = step * self._config.batch_size
+            for index, offset in enumerate(self._part):
+                images[index], rows = self._sample(augmenter, epoch, first + offset)
                 drawn.append(rows)
         except DatasetError as error:
             return error

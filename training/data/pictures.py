@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from spyv4.jpeg import decode_jpeg
 from training.errors import DatasetError
 
 Picture = NDArray[np.uint8]
@@ -29,7 +30,7 @@ _FILE_INTERVAL_S = 10.0
 def decode_rgb(path: Path, size: tuple[int, int] | None = None) -> Picture:
     """The picture in `path` as uint8 [height, width, 3] RGB, as stored (no EXIF rotation).
 
-    Pillow decodes, since it refuses a truncated file where OpenCV fills up with grey.
+    A picture is whole or an error: what decodes the file must notice what is missing.
 
     Args:
         path: the file.
@@ -39,6 +40,8 @@ def decode_rgb(path: Path, size: tuple[int, int] | None = None) -> Picture:
         DatasetError: if the file is missing, truncated, not a picture or of another size.
     """
     with _opened(path, size) as image:
+        if image.format == "JPEG" and image.mode in ("RGB", "L"):
+            return decode_jpeg(path.read_bytes(), "RGB")
         return np.array(image.convert("RGB"))
 
 
@@ -48,9 +51,10 @@ def check_picture(path: Path, size: tuple[int, int], *, thorough: bool = False) 
     The cheap check looks at both ends of the file, and decodes only what does not end like a
     JPEG; `thorough` decodes every file.
     """
-    with _opened(path, size) as image:
-        if thorough or not _ends_like_jpeg(path):
-            image.load()
+    with _opened(path, size):
+        complete = _ends_like_jpeg(path)
+    if thorough or not complete:
+        decode_rgb(path, size)
 
 
 @contextmanager

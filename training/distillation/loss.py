@@ -1,6 +1,7 @@
 """What the network loses by differing from its teacher."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
 from typing import cast
 
 import torch
@@ -11,11 +12,14 @@ from spyv4.config import ModelConfig
 from spyv4.heads.levels import split_levels
 from spyv4.network.readout import Maps
 from spyv4.network.table import STRIDES
+from training import processes
 from training.config import DistillationConfig
 from training.distillation.teacher import STRIDES as TEACHER_STRIDES
 from training.distillation.teacher import TeacherView
 
 _EPSILON = 1e-4
+_LEAST = 1e-12
+"""Of the product of two variances."""
 
 
 class DistillationLoss(nn.Module):
@@ -48,7 +52,9 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self.model, self.config = model, config
         self.adaptors = nn.ModuleList(
-            nn.Conv2d(channels[head.layer], teacher_channels, 1) for head in model.heads
+            # Without bias: the correlation is blind to it, so that rounding alone would move it.
+            nn.Conv2d(channels[head.layer], teacher_channels, 1, bias=False)
+            for head in model.heads
         )
         self.register_buffer("known", torch.tensor(known), persistent=False)
 
@@ -86,13 +92,15 @@ class DistillationLoss(nn.Module):
         goal = goal.index_select(1, known)
         entropy = -(goal * best.log() + (1 - goal) * (1 - best).log())
         weight = (goal - best.detach()).square()
-        return (weight * entropy).sum() / goal.sum().clamp(min=1)
+        share = processes.mean(goal.sum()).clamp(min=1 / processes.count())
+        return (weight * entropy).sum() / share
 
 
 def _correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Pearson's, by channel over batch and places, mean over channels."""
+    """Pearson's, by channel over the batch of all processes and places, mean over channels."""
     flat = [x.transpose(0, 1).flatten(1) for x in (one, other)]
-    centred = [x - x.mean(1, keepdim=True) for x in flat]
-    norms = [x.norm(dim=1).clamp(min=_EPSILON) for x in centred]
-    mean: Tensor = ((centred[0] * centred[1]).sum(1) / (norms[0] * norms[1])).mean()
+    centred = [x - processes.mean(x.mean(1, keepdim=True)) for x in flat]
+    products = [a * b for a, b in combinations_with_replacement(centred, 2)]
+    own, both, others = (processes.mean(x.mean(1)) for x in products)
+    mean: Tensor = (both / (own * others).clamp(min=_LEAST).sqrt()).mean()
     return mean

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from training import processes
 from training.config import LearnerConfig
 from training.learning.regulariser import DynamicRegulariser, norm
 from training.learning.segments import Segment, segments
@@ -125,6 +126,7 @@ class Learner:
     @torch.no_grad()
     def _update(self, *, observe: bool) -> Observation | None:
         """One optimiser step from the gradients of the task, which are consumed."""
+        processes.average(p.grad for p in self.parameters if p.grad is not None)
         drag: list[Tensor] = []
         if self.regulariser is not None:
             drag = self.regulariser.gradients()

@@ -12,6 +12,7 @@ from spyv4.heads.boxes import complete_iou, cxcywh_to_xyxy, iou
 from spyv4.heads.codec import CODECS
 from spyv4.heads.levels import Level, anchor_tensor, grid_cells, split_levels
 from spyv4.network.readout import Maps
+from training import processes
 from training.config import LossConfig
 from training.loss.assign import Assignment, assign_scaled, assign_yolov4
 
@@ -39,7 +40,7 @@ class Positives(NamedTuple):
         assignment: their objects.
         level: the head.
         targets: the objects of the batch, as for `DetectionLoss.assign`.
-        positives: of all heads, at least 1.
+        positives: of all heads, mean over processes, above 0.
     """
 
     raw: Tensor
@@ -47,7 +48,7 @@ class Positives(NamedTuple):
     assignment: Assignment
     level: Level
     targets: Tensor
-    positives: int
+    positives: float
 
 
 class DetectionLoss(ABC):
@@ -86,7 +87,8 @@ class DetectionLoss(ABC):
             assignments: from `assign` for these pictures.
             targets: as for `assign`.
         """
-        count = max(sum(len(a.labels) for a in assignments), 1)
+        here = torch.tensor(float(sum(len(a.labels) for a in assignments)))
+        count = max(float(processes.mean(here)), 1 / processes.count())
         zero = maps[0].new_zeros((), dtype=torch.float32)
         box, objectness, classes = zero, zero, zero
         levels = split_levels(maps, self.model)

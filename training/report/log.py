@@ -1,17 +1,20 @@
 """Progress on the terminal, a JSONL log and TensorBoard, from the same reports."""
 
 import json
+import os
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TextIO
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from spyv4.errors import SaveError
 from training.learning import Observation
 
 LOG = "log.jsonl"
@@ -64,7 +67,8 @@ class RunLog:
     """Shows and stores reports.
 
     Args:
-        run_dir: receives `log.jsonl` and TensorBoard files.
+        run_dir: receives `log.jsonl` and TensorBoard files; None for a log that keeps and shows
+            nothing.
         total_steps: batches of the whole run.
         first_step: batches done before.
         every: batches between entries of the stored logs.
@@ -74,7 +78,7 @@ class RunLog:
 
     def __init__(
         self,
-        run_dir: Path,
+        run_dir: Path | None,
         total_steps: int,
         first_step: int = 0,
         *,
@@ -82,16 +86,24 @@ class RunLog:
         tensorboard: bool = True,
         progress: bool = True,
     ) -> None:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self._stream = (run_dir / LOG).open("a", encoding="utf-8")
+        self._stream: TextIO | None = None
+        if run_dir is not None:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            self._stream = (run_dir / LOG).open("a", encoding="utf-8")
+            if _cut_short(run_dir / LOG):
+                self._stream.write("\n")
         self._writer: Any = None
-        if tensorboard:
+        if tensorboard and run_dir is not None:
             # Imported here: it takes seconds, and is of no use to most callers.
             from torch.utils.tensorboard.writer import SummaryWriter
 
             self._writer = SummaryWriter(str(run_dir))
         self._bar = tqdm(
-            total=total_steps, initial=first_step, unit="batch", disable=not progress, smoothing=0.1
+            total=total_steps,
+            initial=first_step,
+            unit="batch",
+            disable=not progress or run_dir is None,
+            smoothing=0.1,
         )
         self._every = every
         self._shown = 0.0
@@ -108,7 +120,9 @@ class RunLog:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
-        self._stream.close()
+        if self._stream is not None:
+            with suppress(OSError):  # what a full disk has no room for is tried once more
+                self._stream.close()
         if self._writer is not None:
             self._writer.close()
 
@@ -138,12 +152,18 @@ class RunLog:
 
     def event(self, entry: dict[str, Any]) -> None:
         """Append one JSON line."""
-        self._stream.write(json.dumps(entry) + "\n")
-        self._stream.flush()
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(json.dumps(entry) + "\n")
+            self._stream.flush()
+        except OSError as error:  # a full disk, say
+            raise SaveError(f"cannot write {self._stream.name}: {error.strerror}") from error
 
     def say(self, line: str) -> None:
         """Show a line above the progress bar."""
-        tqdm.write(line, file=sys.stderr)
+        if self._stream is not None:
+            tqdm.write(line, file=sys.stderr)
 
     def metric(self, name: str, value: float, step: int) -> None:
         """Store one figure of an evaluation."""
@@ -178,6 +198,14 @@ class RunLog:
             task, penalty, drift = (value.item() for value in last.observation)
             self._penalty = {"penalty_ratio": penalty / max(task, 1e-12), "drift": drift}
         return entry | self._penalty
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether a kill or a full disk has left half a line."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        return file.read(1) not in (b"", b"\n")
 
 
 def _shown(entry: dict[str, Any]) -> str:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from spyv4.errors import SaveError
 from training.learning import Observation
+from training.report.gather import read_log
 from training.report.log import RunLog, StepReport
 
 
@@ -69,6 +71,28 @@ def test_resumed_log_is_added_to(tmp_path: Path) -> None:
         with RunLog(tmp_path, 5, step, every=1, tensorboard=False, progress=False) as log:
             log.step(report(step))
     assert [entry["global_step"] for entry in entries(tmp_path)] == [1, 2]
+
+
+def test_half_a_line_spoils_no_other(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"global_step": 1}\n{"glob')
+    with RunLog(tmp_path, 5, 2, every=1, tensorboard=False, progress=False) as log:
+        log.step(report(2))
+    assert [entry["global_step"] for entry in read_log(tmp_path / "log.jsonl")] == [1, 2]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    named = pytest.raises(SaveError, match=r"cannot write .*log.jsonl: No space left on device")
+    with named, RunLog(tmp_path, 5, every=1, tensorboard=False, progress=False) as log:
+        log.step(report(0))
+
+
+def test_without_a_folder_nothing_is_kept_or_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with RunLog(None, 5, every=1) as log:
+        log.say("compiling the step")
+        log.step(report(0))
+        log.metric("eval/map", 0.25, 0)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_progress_shows_loss_and_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from spyv4.errors import ConfigError
 from training.arguments import train_parser
 from training.cli import _network_name
-from training.run_names import new_run, newest_run
+from training.run_names import locked, new_run, newest_run
 from training.runs import LAST
 
 
@@ -35,12 +35,32 @@ def test_no_name_leads_out_of_the_folder() -> None:
 def test_a_run_in_the_given_folder_is_not_overwritten() -> None:
     with new_run(Path("mine"), "nano") as path:
         assert path == Path("mine")
-        path.mkdir()
         (path / LAST).touch()
     assert path.exists()
     refused = pytest.raises(ConfigError, match="mine holds a run already; add --resume")
     with refused, new_run(Path("mine"), "nano"):
         pass
+
+
+def test_a_new_folder_in_which_nothing_was_kept_goes_again() -> None:
+    with new_run(Path("a/given"), "nano"):
+        assert Path("a/given").is_dir()
+    assert not Path("a/given").exists()
+    Path("mine").mkdir()
+    with new_run(Path("mine"), "nano"):
+        pass
+    assert Path("mine").is_dir()
+
+
+def test_two_processes_do_not_train_in_one_folder() -> None:
+    with locked(Path("none")):  # nothing to lock
+        pass
+    Path("mine").mkdir()
+    for _ in range(2):
+        with locked(Path("mine")):
+            refused = pytest.raises(ConfigError, match="another process is training in mine")
+            with refused, locked(Path("mine")):
+                pass
 
 
 def test_the_run_that_was_saved_last_is_the_newest() -> None:

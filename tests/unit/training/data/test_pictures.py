@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import tqdm.std
 from PIL import Image
 
@@ -55,6 +56,22 @@ def test_damage_between_intact_ends_is_found_when_thorough(paths: list[Path]) ->
     check_picture(paths[0], SIZE)
     with pytest.raises(DatasetError, match="damaged"):
         check_picture(paths[0], SIZE, thorough=True)
+
+
+def test_a_hole_in_the_middle_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(skimage.data.chelsea()).save(path, quality=90)
+    data = bytearray(path.read_bytes())
+    whole = decode_rgb(path)
+    with Image.open(path) as picture:
+        assert np.array_equal(whole, np.asarray(picture))
+    middle = len(data) // 2
+    data[middle : middle + len(data) // 10] = bytes(len(data) // 10)
+    path.write_bytes(data)
+    with Image.open(path) as picture:
+        picture.load()  # Pillow sees nothing
+    with pytest.raises(DatasetError, match=r"damaged .*photo.jpg"):
+        decode_rgb(path)
 
 
 def test_progress_is_shown_after_two_seconds_in_a_file_too(
