@@ -44,7 +44,7 @@ def with_initial_weights(
     if is_twin(given) and not is_twin(model):
         if given.folded:
             raise CheckpointError(f"{source} is folded for inference; use the weights of a run")
-        start_from_twin(model, given, _some_pictures(loader, config.model.image_size))
+        start_from_twin(model, given, some_pictures(loader, config.model.image_size))
         return model
     if given.folded:
         model.fold()
@@ -67,7 +67,7 @@ def with_initial_weights(
     return model
 
 
-def _some_pictures(loader: TrainingLoader, image_size: tuple[int, int]) -> Tensor:
+def some_pictures(loader: TrainingLoader, image_size: tuple[int, int]) -> Tensor:
     """Training pictures as the network sees them, [B, 3, H, W], 0..1, all of one size."""
     batches: list[Tensor] = []
     for batch in islice(loader.batches(0), TWIN_PICTURES):

@@ -1,4 +1,4 @@
-"""The comparison of the learning rules: one short run, and what is made of many."""
+"""Comparisons at equal time: one short run, and what is made of many."""
 
 import functools
 import json
@@ -10,31 +10,40 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.tiny_teacher import write_teacher
 from tests.helpers.voc_tree import CLASS_NAMES, Scene, Thing, write_voc_tree
-from training.benchmarks import learners
+from training.benchmarks import equal_time
+from training.benchmarks.equal_time import READS, main, run_one, table
 from training.benchmarks.figures import write_json
-from training.benchmarks.learners import READS, RULES, main, run_one, table
+from training.benchmarks.ways import COMPARISONS
+
+RULES = list(COMPARISONS["learners"])
 
 
-def test_a_run_stops_when_its_time_is_over_and_is_evaluated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = functools.partial(learners.Trainer, compile_step=False)
-    monkeypatch.setattr(learners, "Trainer", plain)
+def arguments_for(tmp_path: Path) -> Namespace:
+    """Of a comparison on sixteen drawn pictures that is over at once."""
     scenes = [
         Scene((60, 90), (Thing(CLASS_NAMES[i % 4], (5 + i, 5, 50 + i, 50)),)) for i in range(16)
     ]
     write_voc_tree(tmp_path, scenes)
-    arguments = Namespace(
+    return Namespace(
         voc_root=tmp_path,
         train="VOC2012:train",
         eval="VOC2012:train",
         image_size=64,
         minutes=1e-4,
         report_classes=["cat", "dog"],
+        teacher=write_teacher(tmp_path / "teacher.onnx"),
     )
+
+
+def test_a_run_stops_when_its_time_is_over_and_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = functools.partial(equal_time.Trainer, compile_step=False)
+    monkeypatch.setattr(equal_time, "Trainer", plain)
     path = tmp_path / "runs" / "fptt.json"
-    run_one(arguments, "fptt, alpha 2", 1, path)
+    run_one(arguments_for(tmp_path), "fptt, alpha 2", 1, path)
     result = json.loads(path.read_text())
     assert (result["rule"], result["seed"], result["image_size"]) == ("fptt, alpha 2", 1, [64, 64])
     assert (result["learner"]["kind"], result["learner"]["alpha"]) == ("fptt", 2)
@@ -75,11 +84,19 @@ def test_runs_that_are_done_are_not_repeated(
         made.append((rule, seed))
         write_json(path, result_of(rule, seed))
 
-    monkeypatch.setattr(learners, "run_one", pretended)
+    monkeypatch.setattr(equal_time, "run_one", pretended)
     # Threads are no processes, but they are started, looked at and waited for in the same way.
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: multiprocessing.dummy)
     written, drawn = tmp_path / "learners.json", tmp_path / "learners.svg"
-    where = ["--voc-root", str(tmp_path), "--runs", str(tmp_path / "runs"), "--json", str(written)]
+    where = [
+        "learners",
+        "--voc-root",
+        str(tmp_path),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--json",
+        str(written),
+    ]
     assert main([*where, "--seeds", "1"]) == 0
     assert made == [(rule, 0) for rule in RULES]
     assert main([*where, "--seeds", "2", "--parallel", "3", "--figure", str(drawn)]) == 0
@@ -97,9 +114,36 @@ def test_a_run_that_fails_ends_the_comparison(
         exitcode = 1  # type: ignore[assignment]
 
     context = Namespace(Process=Failed)
-    monkeypatch.setattr(learners, "run_one", lambda *_: None)
+    monkeypatch.setattr(equal_time, "run_one", lambda *_: None)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
     written = tmp_path / "learners.json"
-    where = ["--voc-root", str(tmp_path), "--runs", str(tmp_path / "runs"), "--json", str(written)]
+    where = [
+        "learners",
+        "--voc-root",
+        str(tmp_path),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--json",
+        str(written),
+    ]
     assert main(where) == 1
     assert not written.exists()
+
+
+def test_a_twin_and_a_teacher_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = functools.partial(equal_time.Trainer, compile_step=False)
+    monkeypatch.setattr(equal_time, "Trainer", plain)
+    begun: list[tuple[str, bool]] = []
+    train = equal_time._train
+
+    def watched(*arguments: Any) -> Any:
+        trainer, *rest = train(*arguments)
+        config = trainer.state.config
+        begun.append((config.model.neuron.kind, trainer.state.distillation is not None))
+        return (trainer, *rest)
+
+    monkeypatch.setattr(equal_time, "_train", watched)
+    path = tmp_path / "runs" / "twin.json"
+    run_one(arguments_for(tmp_path), "from its twin, with a teacher", 0, path)
+    assert begun == [("leaky-relu", True), ("ltc", True)]
+    assert json.loads(path.read_text())["rule"] == "from its twin, with a teacher"

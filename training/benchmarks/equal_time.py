@@ -1,6 +1,6 @@
-r"""The learning rules in detection, each with the same computing time.
+r"""Ways to train a detector, each with the same computing time: learning rules, or beginnings.
 
-    python -m training.benchmarks.learners --voc-root data/VOC --train VOC2012:train \
+    python -m training.benchmarks.equal_time learners --voc-root data/VOC --train VOC2012:train \
         --eval VOC2012:val --minutes 10 --runs runs/learners --json learners.json
 
 Every run is a process of its own, with one thread, that trains the nano network from nothing for
@@ -9,11 +9,13 @@ Runs whose result lies in `--runs` already are not repeated.
 """
 
 import argparse
+import copy
 import json
 import multiprocessing
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +24,27 @@ import torch
 from spyv4.commandline import build_parser, run_command
 from spyv4.config import model_preset
 from spyv4.detector import Detector
+from spyv4.errors import ConfigError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.threads import use_threads
 from spyv4.validation import from_mapping, to_mapping
 from training.benchmarks.figures import curve, figure, write_json
+from training.benchmarks.ways import COMPARISONS, WAYS, Way
 from training.config import TrainingConfig
 from training.data import LoaderOptions, TrainingLoader, read_split
 from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.runner import run_detector
 from training.evaluate.scores import score_predictions
+from training.initial_weights import some_pictures
 from training.interrupts import Interrupts
 from training.loop import Trainer
 from training.report.log import RunLog, StepReport
-from training.resolve import recipe
+from training.resolve import TWIN, recipe
 from training.run_state import RunState
 from training.runs import RunFolder
+from training.warm_start import start_from_twin
 
 READS = (1, 2, 4, 8)
-RULES: dict[str, dict[str, Any]] = {
-    "plain": {"kind": "plain"},
-    "fptt, alpha 0.1": {"kind": "fptt", "alpha": 0.1},
-    "fptt, alpha 2": {"kind": "fptt", "alpha": 2.0},
-    "fptt-k, 2 segments, alpha 0.1": {"kind": "fptt-k", "updates": 2, "alpha": 0.1},
-    "tbptt, 2 segments": {"kind": "tbptt", "updates": 2},
-    "bptt": {"kind": "bptt"},
-}
-"""All learn from every read; the strengths of FPTT are those where the penalty's gradient is about
-a tenth of the task's, and about as large."""
 
 
 class Budget(RunLog):
@@ -82,69 +78,109 @@ class Budget(RunLog):
         self.stop.requested = time.process_time() - self.started > 60 * self.minutes
 
 
-def run_one(arguments: argparse.Namespace, rule: str, seed: int, path: Path) -> None:
-    """Train and evaluate under one rule; writes the result to `path`."""
+def run_one(arguments: argparse.Namespace, name: str, seed: int, path: Path) -> None:
+    """Train and evaluate in one way; writes the result to `path`."""
     use_threads(1)
-    config = _config(arguments, RULES[rule], seed)
-    images = read_split(arguments.voc_root, arguments.train, config.model.class_names)
-    torch.manual_seed(seed)
-    loader = TrainingLoader(images, config, LoaderOptions(cache_side=2 * arguments.image_size))
-    state = RunState(SPYv4(config.model).to(memory_format=torch.channels_last), loader, config)  # type: ignore[call-overload]
+    way, twin = WAYS[name], None
     folder = RunFolder(path.with_suffix(""))
-    loader.prepare()
-    stop = Interrupts()
-    with Budget(folder.path, arguments.minutes, stop) as budget:
-        Trainer(state, loader, folder, save_every_s=1e9).run(budget, stop=stop)
+    minutes = way.twin_share * arguments.minutes
+    if minutes > 0:
+        first, _, _ = _train(
+            arguments, way, _config(arguments, TWIN, seed), (minutes, folder, None)
+        )
+        with first.state.evaluated():
+            twin = copy.deepcopy(first.state.model).eval()
+    config = _config(arguments, way.settings, seed)
+    trainer, budget, pictures = _train(
+        arguments, way, config, (arguments.minutes - minutes, folder, twin)
+    )
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    with state.evaluated():
-        detector = Detector.from_model(state.model, precision="float32")
-        held_out = read_split(arguments.voc_root, arguments.eval, config.model.class_names)
+    found = {
+        "rule": name,
+        "learner": to_mapping(config.learner),
+        "seed": seed,
+        "minutes": arguments.minutes,
+        "image_size": config.model.image_size,
+        "images_per_s": budget.images / (60 * budget.minutes),
+        "epochs": budget.images / pictures,
+        "peak_memory_mib": peak_mib,
+        "penalty_ratio": sum(budget.ratios) / max(len(budget.ratios), 1),
+    }
+    write_json(path, found | _evaluated(arguments, trainer))
+
+
+def _train(
+    arguments: argparse.Namespace,
+    way: Way,
+    config: TrainingConfig,
+    begin: tuple[float, RunFolder, SPYv4 | None],
+) -> tuple[Trainer, Budget, int]:
+    """Train for minutes in a folder, from a twin if there is one; on how many pictures."""
+    minutes, folder, twin = begin
+    if way.taught and arguments.teacher is None:
+        raise ConfigError("these ways need --teacher")
+    torch.manual_seed(config.seed)
+    images = read_split(arguments.voc_root, arguments.train, config.model.class_names)
+    loader = TrainingLoader(
+        images,
+        config,
+        LoaderOptions(cache_side=2 * arguments.image_size),
+        teacher=arguments.teacher if way.taught else None,
+    )
+    loader.prepare()
+    model = SPYv4(config.model)
+    if twin is not None:
+        start_from_twin(model, twin, some_pictures(loader, config.model.image_size))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = Trainer(RunState(model, loader, config), loader, folder, save_every_s=1e9)
+    stop = Interrupts()
+    with Budget(folder.path, minutes, stop) as budget:
+        trainer.run(budget, stop=stop)
+    return trainer, budget, len(images)
+
+
+def _evaluated(arguments: argparse.Namespace, trainer: Trainer) -> dict[str, Any]:
+    """What the network does at every number of reads."""
+    names = trainer.state.config.model.class_names
+    held_out = read_split(arguments.voc_root, arguments.eval, names)
+    with trainer.state.evaluated():
+        detector = Detector.from_model(trainer.state.model, precision="float32")
         found = run_detector(detector, held_out, READS)
-    truth = ground_truth_of(held_out, config.model.class_names)
+    truth = ground_truth_of(held_out, names)
     scores = {
         reads: score_predictions(result.predictions, truth, coco=False)
         for reads, result in found.items()
     }
     subset = arguments.report_classes
-    write_json(
-        path,
-        {
-            "rule": rule,
-            "learner": to_mapping(config.learner),
-            "seed": seed,
-            "minutes": arguments.minutes,
-            "image_size": config.model.image_size,
-            "images_per_s": budget.images / (60 * arguments.minutes),
-            "epochs": budget.images / len(images),
-            "peak_memory_mib": peak_mib,
-            "penalty_ratio": sum(budget.ratios) / max(len(budget.ratios), 1),
-            "map": {str(reads): value.mean_ap(subset) for reads, value in scores.items()},
-            "firing_rate": {str(reads): result.firing_rate for reads, result in found.items()},
-        },
-    )
+    return {
+        "map": {str(reads): value.mean_ap(subset) for reads, value in scores.items()},
+        "firing_rate": {str(reads): result.firing_rate for reads, result in found.items()},
+    }
 
 
-def _config(arguments: argparse.Namespace, learner: dict[str, Any], seed: int) -> TrainingConfig:
+def _config(
+    arguments: argparse.Namespace, settings: Mapping[str, Any], seed: int
+) -> TrainingConfig:
     """The recipe `nano` at a small size, with a constant learning rate and an average."""
     values = recipe("nano")
     model = model_preset("spyv4-nano").resized((arguments.image_size, arguments.image_size))
     values["model"] = to_mapping(model) | values["model"] | {"reads": 4}
-    values |= {"seed": seed, "epochs": 1000, "reads": 4, "min_reads": 0, "precision": "float32"}
-    values["learner"] = {"loss_at": "every", "gradient_clip": 10.0, "adopt_running_mean": False}
-    values["learner"] |= learner
+    values |= {"seed": seed, "epochs": 1000, "precision": "float32"}
     values["optimizer"] |= {"learning_rate": 2e-3, "schedule": "constant", "warmup_steps": 50}
+    for key, value in settings.items():
+        values[key] = values[key] | value if isinstance(value, dict) else value
     return from_mapping(TrainingConfig, values)
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """One row a rule, means over seeds, in Markdown."""
+    """One row a way, means over seeds, in Markdown."""
     lines = [
         "| rule | penalty / task gradient | images/s | epochs | peak MiB | "
         + " | ".join(f"mAP-15 at {reads}, %" for reads in READS)
         + " |",
         "|---" * (5 + len(READS)) + "|",
     ]
-    for rule in RULES:
+    for rule in WAYS:
         rows = [result for result in results if result["rule"] == rule]
         if not rows:
             continue
@@ -165,12 +201,10 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Draw mAP against reads, one curve a rule and a faint one a seed."""
+    """Draw mAP against reads, one curve a way and a faint one a seed."""
     with figure(path) as (ax,):
-        for index, rule in enumerate(RULES):
+        for index, rule in enumerate(dict.fromkeys(result["rule"] for result in results)):
             rows = [result for result in results if result["rule"] == rule]
-            if not rows:
-                continue
             curves = [[100 * row["map"][str(reads)] for reads in READS] for row in rows]
             curve(ax, READS, [sum(v) / len(v) for v in zip(*curves, strict=True)], index, rule)
             for values in curves:
@@ -184,10 +218,12 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """The command."""
     parser = build_parser(
-        "training.benchmarks.learners",
-        "Compare the learning rules in detection at equal computing time.",
-        "python -m training.benchmarks.learners --voc-root data/VOC --minutes 10",
+        "training.benchmarks.equal_time",
+        "Compare learning rules, or ways to start, in detection at equal computing time.",
+        "python -m training.benchmarks.equal_time starts --voc-root data/VOC --minutes 10",
     )
+    parser.add_argument("comparison", choices=list(COMPARISONS))
+    parser.add_argument("--teacher", type=Path, help="YOLOX as an .onnx file, for the starts")
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--train", default="VOC2007:trainval,VOC2012:trainval")
     parser.add_argument("--eval", default="VOC2007:test")
@@ -196,7 +232,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--parallel", type=int, default=1, help="runs at the same time")
-    parser.add_argument("--runs", type=Path, default=Path("runs/learners"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/equal-time"))
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
     return run_command(parser, _main, argv)
@@ -209,7 +245,7 @@ def _main(arguments: argparse.Namespace) -> int:
             seed,
         )
         for seed in range(arguments.seeds)
-        for rule in RULES
+        for rule in COMPARISONS[arguments.comparison]
     }
     waiting = [path for path in cases if not path.exists()]
     running: list[multiprocessing.process.BaseProcess] = []
