@@ -34,7 +34,8 @@ VOC_CLASSES = (
 STRIDE = 32
 MAX_READS = 256
 
-Anchor = tuple[Positive, Positive]
+Side = Annotated[float, Field(gt=0, le=10_000)]
+Anchor = tuple[Side, Side]
 
 
 @configuration

@@ -1,7 +1,6 @@
 """The folder of a training run: its checkpoint, its weights, and the best of them."""
 
 import hashlib
-import os
 import pickle
 import shlex
 from io import BytesIO
@@ -145,12 +144,12 @@ class RunFolder:
 
 def _write_sealed(state: dict[str, Any], path: Path) -> None:
     """A file of `torch.save`, which torch.load opens as it is, with its checksum at the end."""
-    with path.open("wb+") as file:
-        torch.save(state, file)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").digest()
-        file.seek(0, os.SEEK_END)
-        file.write(_SEAL + digest)
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getbuffer()
+    with path.open("wb") as file:  # what torch itself says of a full disk tells nobody anything
+        file.write(data)
+        file.write(_SEAL + hashlib.sha256(data).digest())
 
 
 def _unsealed(path: Path) -> BytesIO:

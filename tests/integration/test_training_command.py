@@ -257,3 +257,25 @@ def test_deterministic_runs_are_the_same_to_the_last_bit(root: Path, tmp_path: P
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     config = json.loads(RunFolder(runs[0]).load()["config"])
     assert config["precision"] == "float32"  # a measured one may change
+
+
+def test_pictures_that_teach_nothing_are_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hard = tmp_path / "hard"
+    shutil.copytree(root, hard)
+    for path in hard.rglob("*.xml"):
+        text = path.read_text()
+        assert "<difficult>0<" in text
+        path.write_text(text.replace("<difficult>0<", "<difficult>1<"))
+    assert train_command(command(hard, tmp_path / "run")) == 2
+    assert "none of the 13 training pictures shows an object" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("anchor", ["[0.0, 5.0]", "[1e9, 5.0]", "[5.0]", "[nan, 5.0]"])
+def test_anchors_that_are_no_shapes_are_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], anchor: str
+) -> None:
+    heads = f'model.heads=[{{layer="p5_out", anchors=[{anchor}]}}]'
+    assert train_command(command(root, tmp_path / "run", settings=(*TINY, heads))) == 2
+    assert "model.heads.0.anchors" in capsys.readouterr().err

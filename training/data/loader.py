@@ -156,6 +156,11 @@ class TrainingLoader:
             int(self._options.cache_gib * 2**30),
             self._options.cache_folder,
         )
+        if images and not any(map(len, annotations)):
+            raise DatasetError(
+                f"none of the {len(images)} training pictures shows an object to learn from; those "
+                "marked as difficult are not learned"
+            )
         labels = [objects[:, 4].astype(np.int64) for objects in annotations]
         repeats = (
             repeat_factors(labels, len(names), config.repeat_threshold) if labels else np.zeros(0)
