@@ -4,6 +4,7 @@ import argparse
 import errno
 import socket
 import webbrowser
+from pathlib import Path
 
 import cv2
 import uvicorn
@@ -27,6 +28,15 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         help="another name under which browsers may reach the server; may be repeated; * for any",
     )
     parser.add_argument(
+        "--api-key-file", type=Path, metavar="FILE", help="holds a key that all clients must send"
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        default=None,
+        help="listen on an address that others reach without a key",
+    )
+    parser.add_argument(
         "--max-reads", type=int, metavar="N", help="most reads a client may ask for (default: 32)"
     )
 
@@ -43,7 +53,7 @@ def serve_command(argv: list[str] | None = None) -> int:
     )
     _add_server_options(parser)
     add_model_options(parser)
-    return run_command(parser, lambda arguments: _serve(load_settings(vars(arguments))), argv)
+    return run_command(parser, lambda arguments: _serve(_settings(arguments)), argv)
 
 
 def webcam_command(argv: list[str] | None = None) -> int:
@@ -84,8 +94,16 @@ def webcam_command(argv: list[str] | None = None) -> int:
     return run_command(parser, _webcam, argv)
 
 
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """With the key from its file, where one is named."""
+    values = vars(arguments)
+    if arguments.api_key_file is not None:
+        values["api_key"] = arguments.api_key_file.read_text(encoding="utf-8").strip()
+    return load_settings(values)
+
+
 def _webcam(arguments: argparse.Namespace) -> int:
-    settings = load_settings(vars(arguments))
+    settings = _settings(arguments)
     if arguments.view == "browser" or not has_gui():
         reason = "OpenCV cannot open a window here (no display, or a headless build)"
         if arguments.view == "window":
@@ -116,6 +134,7 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         open_browser: open the page.
         must_open: fail where the source cannot be opened, instead of serving without it.
     """
+    settings.require_guard()
     with listen(settings.host, settings.port) as listener:
         source = settings.open_source()
         if must_open and source is not None:
@@ -126,7 +145,8 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         host = f"[{host}]" if ":" in host else host
         url = f"http://{host}:{listener.getsockname()[1]}"
         config = server_config(app, raise_open_files())
-        print(f"SPYv4 is at {url} (API: {url}/docs). Ctrl-C ends it.", flush=True)
+        opened = url if settings.api_key is None else f"{url}/?key=KEY, once with its key"
+        print(f"SPYv4 is at {opened} (API: {url}/docs). Ctrl-C ends it.", flush=True)
         if open_browser:
             webbrowser.open(url)
         uvicorn.Server(config).run(sockets=[listener])

@@ -14,6 +14,7 @@ from detector_app.pipeline import Pipeline
 from detector_app.schemas import (
     DetectResponse,
     boxes_of,
+    check_names,
     check_parameters,
     error_responses,
     rates_of,
@@ -89,6 +90,7 @@ async def _detect(
     defaults = settings.sent_options(pipeline.detector.config)
     with contextlib.ExitStack() as place:
         try:  # before the body is read
+            check_names(request.query_params)
             pipeline.require_room()
             check_parameters(asked, defaults, settings.max_reads)
             place.enter_context(uploads.take())
@@ -96,6 +98,7 @@ async def _detect(
             await discard_body(request)
             raise
         data, fields = await read_upload(request, settings.max_body_bytes, deadlines)
+        check_names(fields)
         parameters = check_parameters(asked | fields, defaults, settings.max_reads)
 
         def release() -> None:

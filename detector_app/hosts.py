@@ -24,6 +24,15 @@ def is_host(name: str) -> bool:
     return True
 
 
+def is_loopback(name: str) -> bool:
+    """Whether only this machine reaches a server that listens there."""
+    name = canonical_host(name)
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
 def canonical_host(name: str) -> str:
     """One spelling of a name or address."""
     name = name.strip("[]").partition("%")[0].lower()

@@ -58,6 +58,8 @@ class JobQueue:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.done = 0
+        """Jobs that were answered to somebody."""
         self.rate, self.latency = RateMeter(), LatencyWindow()
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
@@ -108,6 +110,7 @@ class JobQueue:
             answer.set_exception(error)
         if answer.abandoned:
             return
+        self.done += 1
         self.rate.tick()
         self.latency.add(1000 * (time.monotonic() - submitted_at))
 

@@ -84,6 +84,11 @@ class Pipeline:
         return self.capture.error
 
     @property
+    def failed(self) -> bool:
+        """Whether the inference thread broke down; only a new start helps."""
+        return self._failed
+
+    @property
     def finished(self) -> bool:
         """Whether the source came to its end and its last frame was read."""
         return self.capture.ended and not self.capture.pending and not self._reading

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from spyv4 import Detections, ReadOptions
+from spyv4.closest import did_you_mean
 from spyv4.errors import ArgumentError
 
 
@@ -32,6 +33,17 @@ def settings_of(options: ReadOptions) -> dict[str, Any]:
     """What of the options clients may set."""
     names = DetectParameters.model_fields.keys() - {"per_read"}
     return {name: getattr(options, name) for name in names}
+
+
+def check_names(values: Mapping[str, Any]) -> None:
+    """Raise `ArgumentError` where a client names a parameter that there is not."""
+    known = DetectParameters.model_fields
+    for name in values:
+        if name not in known:
+            raise ArgumentError(
+                f"there is no parameter {name[:40]!r}{did_you_mean(name, known)}; "
+                f"there are {', '.join(known)}"
+            )
 
 
 def check_parameters(

@@ -1,4 +1,5 @@
-"""Who may use the server from a browser: its own page alone, under a name that is its own.
+"""Who may use the server from a browser: its own page alone, under a name that is its own; and
+what that page may do.
 
 A page of another site can make a visitor's browser send requests here. `Origin` tells where the
 page is from. `Host` tells the name under which the browser reached us: a site that lets its own
@@ -9,18 +10,31 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector_app.hosts import ANY_HOST, canonical_host, host_name
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every answer: nothing is loaded from elsewhere, and no other page may show this one."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Security:
-    """ASGI middleware that refuses foreign hosts and origins.
+    """ASGI middleware that refuses foreign hosts and origins, and adds `HEADERS` to answers.
 
     Args:
         app: what it protects.
@@ -36,10 +50,12 @@ class Security:
         """Pass a request on, or refuse it; a WebSocket before it is accepted."""
         if scope["type"] in ("http", "websocket"):
             refusal = self._check(scope)
+            answer = self._app
             if refusal is not None:
                 status, detail = refusal
-                await JSONResponse({"detail": detail}, status)(scope, receive, send)
-                return
+                answer = JSONResponse({"detail": detail}, status)
+            await answer(scope, receive, _with_headers(send))
+            return
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
@@ -64,3 +80,14 @@ class Security:
             if urlsplit(origin).netloc.lower() != hosts[0].lower():
                 return HTTPStatus.FORBIDDEN, "a page of another site may not do this"
         return None
+
+
+def _with_headers(send: Send) -> Send:
+    """`send` that adds `HEADERS` where an answer begins."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            MutableHeaders(scope=message).update(HEADERS)
+        await send(message)
+
+    return sending

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from detector_app.access import Access
 from detector_app.annotate import colour_hex, shallow_and_deep
 from detector_app.detect import add_detect
 from detector_app.errors import (
@@ -28,6 +30,7 @@ from detector_app.health import statistics
 from detector_app.intake import Intake
 from detector_app.limits import Deadlines, Places
 from detector_app.live import LiveConnection, turn_away
+from detector_app.metrics import PipelineCollector
 from detector_app.pipeline import Pipeline
 from detector_app.schemas import (
     Health,
@@ -101,6 +104,8 @@ def create_app(
     )
     app.state.settings, app.state.pipeline = settings, pipeline
     app.state.deadlines = deadlines = deadlines or Deadlines()
+    if settings.api_key is not None:
+        app.add_middleware(Access, key=settings.api_key)
     app.add_middleware(Security, trusted=(settings.host, *settings.allowed_host))
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
@@ -147,12 +152,15 @@ def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
     @app.get(
         "/api/health",
         response_model=Health,
-        responses={503: {"model": Health, "description": "the source was lost"}},
+        responses={503: {"model": Health, "description": "the detector failed"}},
     )
     async def health() -> JSONResponse:
-        """State, rates and latencies; status 503 where the source was lost."""
+        """State, rates and latencies; status 503 where only a new start would help.
+
+        A source that was lost is no such case: sent pictures are looked at all the same.
+        """
         figures = statistics(pipeline)
-        healthy = figures["state"] not in (State.ERROR.value, State.STOPPED.value)
+        healthy = not pipeline.failed
         body = {
             **figures,
             "version": __version__,
@@ -161,6 +169,19 @@ def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
             "uptime_s": round(time.monotonic() - started_at, 1),
         }
         return JSONResponse(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @app.get("/api/ready", status_code=204, responses=error_responses(409, 503))
+    async def ready() -> None:
+        """Whether pictures may be sent now; not while the server starts or ends."""
+        pipeline.require("submit")
+
+    registry = CollectorRegistry()
+    registry.register(PipelineCollector(pipeline))
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """What is counted, for Prometheus."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_live(app: FastAPI, pipeline: Pipeline, sources: Mapping[str, str]) -> None:

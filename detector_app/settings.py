@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from detector_app.hosts import ANY_HOST, is_host
+from detector_app.hosts import ANY_HOST, is_host, is_loopback
 from detector_app.sources import Source, parse_source
 from spyv4.commandline import add_score_threshold
 from spyv4.config import MAX_READS, ModelConfig
@@ -48,6 +48,9 @@ class Settings:
         max_reads: the most reads that clients may ask for, 1..256.
         allowed_host: names and addresses, besides its own address, under which browsers may reach
             the server (in the environment separated by commas); * for any.
+        api_key: what clients must send to use the server, at least 16 printable characters without
+            blanks; None for no key.
+        insecure: whether everybody who reaches `host` may use the server without a key.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
         queue_size: how many sent pictures may wait, at least 1.
@@ -69,6 +72,8 @@ class Settings:
     start_seed: Whole | None = None
     max_reads: Reads = 32
     allowed_host: tuple[str, ...] = ()
+    api_key: Annotated[str, Field(pattern=r"^[!-~]{16,}$")] | None = None
+    insecure: bool = False
     max_body_mb: Annotated[float, Field(gt=0, le=1e6)] = 32.0
     max_megapixels: Annotated[float, Field(gt=0, le=MAX_PIXELS / 1e6)] = 50.0
     queue_size: Places = 8
@@ -81,12 +86,25 @@ class Settings:
             f"reads must be at most {self.max_reads}, not {self.reads}; ask for fewer or raise "
             "--max-reads",
         )
+        require(
+            self.api_key is None or not set(self.api_key) & set('",;\\'),
+            "api_key must do without quotes, commas, semicolons and backslashes",
+        )
         for name in self.allowed_host:
             require(
                 name == ANY_HOST or is_host(name),
                 "allowed_host must be a name or address without scheme and port, such as "
                 f"spikes.example, or * for any, not {name!r}",
             )
+
+    def require_guard(self) -> None:
+        """Raise `ConfigError` where everybody in the network could use the server unasked."""
+        local = is_loopback(self.host)
+        require(
+            local or self.api_key is not None or self.insecure,
+            f"on {self.host} everybody who reaches this machine could use the detector and see its "
+            "pictures; set a key (SPYV4_API_KEY or --api-key-file), or say --insecure",
+        )
 
     @property
     def max_body_bytes(self) -> int:

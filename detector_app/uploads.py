@@ -60,7 +60,7 @@ async def _read_limited(
     limited = Request(request.scope, _limited(request.receive, max_bytes, deadlines))
     content_type = request.headers.get("content-type", "")
     fields: dict[str, str] = {}
-    if not content_type.startswith("multipart/form-data"):
+    if not content_type.lower().startswith("multipart/form-data"):
         data = await limited.body()
     else:
         try:
