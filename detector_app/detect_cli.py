@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 
-from detector_app.annotate import draw_boxes
 from detector_app.settings import add_model_options, load_settings
 from detector_app.sources import IMAGE_SUFFIXES
 from spyv4.commandline import EXIT_OK, EXIT_USAGE, build_parser, run_command, share
@@ -64,7 +63,7 @@ def _detect(arguments: argparse.Namespace) -> int:
             iou_threshold=arguments.iou_threshold,
         )
         found[str(picture)] = result.to_list()
-        _, encoded = cv2.imencode(target.suffix, draw_boxes(image, result))
+        _, encoded = cv2.imencode(target.suffix, result.plot(image))
         target.write_bytes(encoded.tobytes())
         summary = ", ".join(
             f"{n} {s:.2f}" for n, s in zip(result.names, result.scores, strict=True)

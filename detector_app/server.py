@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from detector_app.annotate import colour_hex, shallow_and_deep
+from detector_app.annotate import shallow_and_deep
 from detector_app.detect import add_detect
 from detector_app.errors import (
     BadRequestError,
@@ -42,6 +42,7 @@ from detector_app.settings import Settings
 from detector_app.sources import DEMO, parse_source
 from detector_app.states import State
 from spyv4 import Detector, __version__
+from spyv4.drawing import colour_hex
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
 
 logger = logging.getLogger(__name__)
