@@ -83,7 +83,7 @@ def test_pictures_are_looked_at_without_any_extra(tmp_path, jpeg):
     done = run_bare(code, str(tmp_path / "a.jpg"), "--output", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "a.jpg" in done.stdout
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.jpg"]
 
 
 @pytest.mark.parametrize("command", ["serve", "webcam"])
