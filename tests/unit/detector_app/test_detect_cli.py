@@ -283,6 +283,37 @@ def test_state_is_carried_from_frame_to_frame(tmp_path):
     assert fresh[1] != carried[1]
 
 
+def test_objects_are_numbered_across_frames(tmp_path, capsys):
+    """Of a clip that stands still the boxes are the same in every frame."""
+    clip = write_clip(tmp_path / "still.mp4", frames=4, moves=False)
+    arguments = (clip, "--no-save", "--track", "--count", "--jsonl", tmp_path / "l")
+    assert run(*arguments) == 0
+    told = lines(tmp_path / "l")
+    numbers = [[box["track"] for box in row["detections"]] for row in told]
+    assert set(numbers[0]) == {None}
+    assert sorted(numbers[1]) == list(range(1, len(numbers[1]) + 1))
+    assert numbers[3] == numbers[2] == numbers[1]
+    counts = capsys.readouterr().out.splitlines()[-1].removeprefix("found: ").split(", ")
+    assert sum(int(part.rsplit(" ", 1)[1]) for part in counts) == len(numbers[1])
+
+
+def test_numbers_are_given_to_what_counts_alone(tmp_path):
+    clip = write_clip(tmp_path / "still.mp4", frames=3, moves=False)
+    assert run(clip, "--no-save", "--jsonl", tmp_path / "l") == 0
+    wanted = lines(tmp_path / "l")[0]["detections"][0]["class"]
+    assert run(clip, "--no-save", "--track", "--classes", wanted, "--jsonl", tmp_path / "l") == 0
+    boxes = lines(tmp_path / "l")[-1]["detections"]
+    assert {box["class"] for box in boxes} == {wanted}
+    assert sorted(box["track"] for box in boxes) == list(range(1, len(boxes) + 1))
+
+
+def test_tracking_without_its_library_is_refused_at_once(clip, monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(Detector, "load", lambda *_, **__: pytest.fail("loaded the model"))
+    assert run(clip, "--track") == 2
+    assert "pip install 'spyv4[track]'" in capsys.readouterr().err
+
+
 def test_a_clip_that_is_cut_short_is_named_and_its_frames_are_kept(tmp_path, capsys):
     whole = write_clip(tmp_path / "whole.avi", frames=20, codec="MJPG")
     cut = tmp_path / "cut.avi"
