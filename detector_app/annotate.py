@@ -1,6 +1,5 @@
-"""Drawing onto frames: boxes, a status line, and spike rasters."""
+"""What is shown below frames: a status line and spike rasters."""
 
-import colorsys
 from collections import deque
 from collections.abc import Sequence
 
@@ -9,56 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spyv4 import Detections
+from spyv4.drawing import FONT, Colour, Image
 
-Image = NDArray[np.uint8]
-Colour = tuple[int, int, int]
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 PANEL_BGR: Colour = (24, 17, 13)
 SPIKE_BGR: tuple[Colour, ...] = ((250, 214, 94), (160, 130, 255))
 TEXT_BGR: Colour = (225, 215, 205)
 STATUS_HEIGHT = 26
-
-
-def class_colour(label: int) -> Colour:
-    """The fixed colour of a class, RGB: hues a golden-ratio turn apart."""
-    hue = (0.07 + label * 0.618034) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.68, 1.0)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def colour_hex(label: int) -> str:
-    """The colour of a class as `#rrggbb`."""
-    return "#{:02x}{:02x}{:02x}".format(*class_colour(label))
-
-
-def draw_boxes(image_bgr: Image, detections: Detections) -> Image:
-    """A copy of the picture with a box and label for everything found, the highest score on top."""
-    canvas = image_bgr.copy()
-    height, width = canvas.shape[:2]
-    line = max(1, round(min(height, width) / 240))
-    size = max(0.4, min(height, width) / 900)
-    found = zip(
-        detections.boxes_xyxy, detections.labels, detections.names, detections.scores, strict=True
-    )
-    for box, label, name, score in reversed(list(found)):
-        colour = class_colour(int(label))[::-1]
-        left, top, right, bottom = (round(float(value)) for value in box)
-        cv2.rectangle(canvas, (left, top), (right, bottom), colour, line)
-        _draw_label(canvas, f"{name} {score:.0%}", (left, top), colour, size)
-    return canvas
-
-
-def _draw_label(
-    canvas: Image, text: str, corner: tuple[int, int], colour: Sequence[int], size: float
-) -> None:
-    """A label on top of a box, kept inside the picture."""
-    (width, height), base = cv2.getTextSize(text, FONT, size, 1)
-    left = max(0, min(corner[0], canvas.shape[1] - width - 6))
-    top = max(0, corner[1] - height - base - 4)
-    cv2.rectangle(canvas, (left, top), (left + width + 6, top + height + base + 4), colour, -1)
-    cv2.putText(
-        canvas, text, (left + 3, top + height + 2), FONT, size, (15, 15, 15), 1, cv2.LINE_AA
-    )
 
 
 class RasterStrip:

@@ -1,108 +1,174 @@
-"""The command `spyv4-detect`, which needs no extra."""
+"""The command `spyv4-detect`, which needs no extra but for `--track`."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-import cv2
-
-from detector_app.annotate import draw_boxes
+from detector_app.detecting.inputs import Targets, find_inputs
+from detector_app.detecting.job import Job
+from detector_app.detecting.looking import Looker
+from detector_app.detecting.outputs import NamedFiles, Outputs
+from detector_app.detecting.stopping import stop_on_interrupt
 from detector_app.settings import add_model_options, load_settings
-from detector_app.sources import IMAGE_SUFFIXES
-from spyv4.commandline import EXIT_OK, EXIT_USAGE, build_parser, run_command, share
+from spyv4.commandline import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    build_parser,
+    positive,
+    run_command,
+    share,
+)
 from spyv4.config import MAX_READS
-from spyv4.errors import ArgumentError, ImageError
+from spyv4.extras import require_extra
 from spyv4.options import ReadOptions
-from spyv4.preprocess import read_image
+from spyv4.types import class_labels
 
 
 def detect_command(argv: list[str] | None = None) -> int:
-    """`spyv4-detect`: find things in pictures."""
+    """`spyv4-detect`: find things in pictures and clips."""
     parser = build_parser(
         "spyv4-detect",
-        "Find things in pictures; write annotated copies and JSON.",
-        "spyv4-detect photos/ holiday.jpg --output found --json found/boxes.json",
+        "Find things in pictures and clips; write annotated copies, JSON and more.",
+        "spyv4-detect photos/ clip.mp4 --output found --json found/boxes.json",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="pictures or folders")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder for annotated copies (default: detected)"
+        "paths", nargs="+", type=_path, metavar="PATH", help="pictures, clips or folders of them"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all boxes to FILE")
     parser.add_argument(
+        "--recursive", action="store_true", help="look into the folders of folders, too"
+    )
+    _add_outputs(parser.add_argument_group("what is written"))
+    _add_looking(parser.add_argument_group("how it is looked at"))
+    add_model_options(parser)
+    return run_command(parser, _detect, argv)
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--output",
+        type=Path,
+        default=Path("detected"),
+        metavar="DIR",
+        help="folder for annotated copies and all that names no file of its own (%(default)s)",
+    )
+    add(
+        "--save",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="annotated copies: of a clip an MP4 (codec mp4v) of its size and rate",
+    )
+    add(
+        "--format",
+        choices=["jpg", "png"],
+        default="jpg",
+        help="of annotated pictures and crops (%(default)s)",
+    )
+    add("--json", type=Path, metavar="FILE", help="the boxes of everything; written at the end")
+    add(
+        "--jsonl",
+        type=Path,
+        metavar="FILE",
+        help="a line of JSON a picture and frame, as it goes (for clips without this: CLIP.jsonl "
+        "in the folder)",
+    )
+    add("--coco", type=Path, metavar="FILE", help="the same in COCO's layout, with scores")
+    add("--save-txt", action="store_true", help="YOLO labels, in labels/ of the folder")
+    add("--crop", action="store_true", help="a picture of every object, in crops/CLASS/")
+    add("--count", action="store_true", help="say at the end how many of every class were found")
+
+
+def _add_looking(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--classes",
+        type=_names,
+        metavar="A,B",
+        help="only these classes (all)",
+    )
+    add(
         "--iou-threshold",
         type=share,
         default=ReadOptions().iou_threshold,
         metavar="I",
         help="boxes of a class that overlap more are one, 0..1 (%(default)s)",
     )
-    add_model_options(parser)
-    return run_command(parser, _detect, argv)
+    add("--agnostic-nms", action="store_true", help="boxes of different classes, too")
+    add("--every", type=positive, default=1, metavar="N", help="of a clip one frame in N (1)")
+    add(
+        "--carry-state",
+        action="store_true",
+        default=None,
+        help="start each frame of a clip from the state the last one left",
+    )
+    add("--track", action="store_true", help="number the objects of a clip (extra track)")
 
 
 def _detect(arguments: argparse.Namespace) -> int:
-    pictures, problems = _pictures(arguments.paths)
-    output = arguments.output or Path("detected")
-    targets = _targets(pictures, output)
-    if arguments.json is not None and arguments.json.resolve() in {p.resolve() for p in pictures}:
-        raise ArgumentError(f"--json {arguments.json} would overwrite a picture; name another file")
+    if arguments.track:
+        require_extra("track", "identities across frames")
+    inputs, problems = find_inputs(arguments.paths, recursive=arguments.recursive)
+    targets = Targets(item.path for item in inputs)
+    outputs = Outputs(
+        folder=arguments.output,
+        picture_suffix=f".{arguments.format}",
+        save=arguments.save,
+        crop=arguments.crop,
+        yolo=arguments.save_txt,
+        files=NamedFiles(arguments.json, arguments.jsonl, arguments.coco),
+    )
+    outputs.claim_files(targets)
+    job = Job(
+        _looker(arguments), outputs, targets, every=arguments.every, say=print, terminal=sys.stderr
+    )
+    with stop_on_interrupt() as stop:
+        job.run(inputs, stop)
+    if arguments.count:
+        print(f"found: {job.tally}")
+    for problem in problems + job.problems:
+        print(f"spyv4-detect: error: {problem}", file=sys.stderr)
+    if stop.is_set():
+        within = f" and {job.stopped_in}" if job.stopped_in else ""
+        print(f"spyv4-detect: stopped after {job.done} files{within}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_USAGE if problems or job.problems else EXIT_OK
+
+
+def _looker(arguments: argparse.Namespace) -> Looker:
+    """The detector, loaded, and how it is to look."""
     settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
     detector = settings.load_detector()
-    output.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
-    for picture, target in zip(pictures, targets, strict=True):
-        try:
-            image = read_image(picture)
-        except (ImageError, OSError) as error:
-            problems.append(str(error))
-            continue
-        result = detector.detect(
-            image,
-            reads=settings.reads,
-            score_threshold=settings.score_threshold,
-            iou_threshold=arguments.iou_threshold,
+    if arguments.classes is not None:
+        class_labels(arguments.classes, detector.config.class_names)
+    return Looker(
+        detector,
+        settings.reads,
+        {
+            "score_threshold": settings.score_threshold,
+            "iou_threshold": arguments.iou_threshold,
+            "agnostic_nms": arguments.agnostic_nms,
+            "carry_state": settings.carry_state,
+        },
+        arguments.classes,
+        arguments.track,
+    )
+
+
+def _path(text: str) -> Path:
+    """A path, as an argument's type; an address is none."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text} is an address; download it, or watch it with spyv4-webcam --source"
         )
-        found[str(picture)] = result.to_list()
-        _, encoded = cv2.imencode(target.suffix, draw_boxes(image, result))
-        target.write_bytes(encoded.tobytes())
-        summary = ", ".join(
-            f"{n} {s:.2f}" for n, s in zip(result.names, result.scores, strict=True)
+    return Path(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names between commas, as an argument's type."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(
+            f"must be names of classes such as person,car, not {text!r}"
         )
-        print(f"{picture} -> {target}: {summary or 'nothing'}")
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for problem in problems:
-        print(f"spyv4-detect: error: {problem}", file=sys.stderr)
-    return EXIT_USAGE if problems else EXIT_OK
-
-
-def _pictures(paths: list[Path]) -> tuple[list[Path], list[str]]:
-    """The pictures that `paths` name, folders opened, and what is wrong with the others."""
-    pictures: list[Path] = []
-    problems: list[str] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            pictures += inside
-            if not inside:
-                problems.append(f"{path} holds no pictures")
-        elif path.exists():
-            pictures.append(path)
-        else:
-            problems.append(f"{path} does not exist; check the name")
-    return list(dict.fromkeys(pictures)), problems
-
-
-def _targets(pictures: list[Path], output: Path) -> list[Path]:
-    """Where the annotated copies go: no two in one place, and none over an input."""
-    inputs = {picture.resolve() for picture in pictures}
-    targets: list[Path] = []
-    for picture in pictures:
-        target, number = output / f"{picture.stem}.png", 1
-        while target in targets or target.resolve() in inputs:
-            number += 1
-            target = output / f"{picture.stem}-{number}.png"
-        targets.append(target)
-    return targets
+    return names

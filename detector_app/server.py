@@ -14,8 +14,12 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+<<<<<<< HEAD
 from detector_app.access import Access
 from detector_app.annotate import colour_hex, shallow_and_deep
+=======
+from detector_app.annotate import shallow_and_deep
+>>>>>>> video
 from detector_app.detect import add_detect
 from detector_app.errors import (
     BadRequestError,
@@ -45,6 +49,7 @@ from detector_app.settings import Settings
 from detector_app.sources import DEMO, parse_source
 from detector_app.states import State
 from spyv4 import Detector, __version__
+from spyv4.drawing import colour_hex
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
 
 logger = logging.getLogger(__name__)

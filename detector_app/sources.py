@@ -60,7 +60,7 @@ class CameraSource:
 
     def open(self) -> None:
         """Open the device."""
-        if not _open_capture(self._capture, self.address):
+        if not open_capture(self._capture, self.address):
             raise SourceError(
                 f"{self.name} cannot be opened; check that it is connected, allowed and not in "
                 "use, or try --source demo"
@@ -92,7 +92,7 @@ class VideoSource:
 
     def open(self) -> None:
         """Open the file at its first frame."""
-        if not _open_capture(self._capture, str(self.path)):
+        if not open_capture(self._capture, str(self.path)):
             raise SourceError(f"{self.path} is not a video that can be read; convert it to MP4")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         if 1 <= rate <= 1000:
@@ -186,7 +186,7 @@ def _images(name: str, paths: list[Path], loop: bool) -> ImagesSource:
     return ImagesSource(name, pictures, loop=loop)
 
 
-def _open_capture(capture: cv2.VideoCapture, address: int | str) -> bool:
+def open_capture(capture: cv2.VideoCapture, address: int | str) -> bool:
     """Open without OpenCV's own warnings, since the caller says what is wrong."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

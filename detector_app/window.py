@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_app.annotate import RasterStrip, draw_boxes, shallow_and_deep, status_bar
+from detector_app.annotate import RasterStrip, shallow_and_deep, status_bar
 from detector_app.exchange import Mailbox, Update
 from detector_app.pipeline import Pipeline
 
@@ -40,7 +40,7 @@ def has_gui() -> bool:
 
 def compose(update: Update, strip: RasterStrip, frames_per_s: float) -> Image:
     """A live frame with its boxes, a status line, and the rasters below."""
-    canvas = draw_boxes(update.frame.image_bgr, update.detections)
+    canvas = update.detections.plot(update.frame.image_bgr)
     width = canvas.shape[1]
     read = f"read {update.detections.reads}/{update.reads}"
     text = f"{frames_per_s:.1f} fps   {update.latency_ms:.0f} ms   {read}"

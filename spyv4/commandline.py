@@ -8,7 +8,7 @@ from collections.abc import Callable
 from spyv4.errors import SPYv4Error
 from spyv4.threads import use_threads
 
-EXIT_OK, EXIT_FAILURE, EXIT_USAGE = 0, 1, 2
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 SCORE_THRESHOLD_NAMES = ("--score-threshold", "--score", "--conf")
 """Detectors elsewhere have each of them."""
 _WRONG_PATH = (
@@ -57,7 +57,7 @@ def run_command(
         return action(arguments) or EXIT_OK
     except KeyboardInterrupt:
         print(f"{parser.prog}: stopped", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED
     except (SPYv4Error, OSError) as error:
         if arguments.debug:
             raise

@@ -177,6 +177,17 @@ class ModelConfig:
         return replace(self, image_size=image_size, heads=heads, unused_anchors=unused)
 
 
+def height_and_width(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """An image size as (height, width): a single number is the side of a square.
+
+    Raises:
+        ConfigError: unless the sides are positive multiples of 32.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    check_image_size(size)
+    return size
+
+
 def check_image_size(image_size: tuple[int, int]) -> None:
     """Raise `ConfigError` unless (height, width) are positive multiples of 32."""
     require(

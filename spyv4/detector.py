@@ -4,7 +4,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args, overload
 
-from spyv4.config import ModelConfig, check_image_size
+from spyv4.closest import names_closest
+from spyv4.config import ModelConfig, height_and_width
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4, SPYv4State
@@ -25,18 +26,22 @@ class Detector:
 
     Args:
         runtime: runs the network.
-        image_size: (height, width) that pictures are stretched to; the network's own by default.
+        image_size: (height, width) that pictures are stretched to, or the side of a square; the
+            network's own by default.
 
     Raises:
         ConfigError: if a side of `image_size` is not a positive multiple of 32.
     """
 
-    def __init__(self, runtime: Runtime, *, image_size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, *, image_size: int | tuple[int, int] | None = None
+    ) -> None:
         self.runtime = runtime
-        self.image_size = image_size or runtime.config.image_size
-        check_image_size(self.image_size)
+        size = runtime.config.image_size if image_size is None else image_size
+        self.image_size = height_and_width(size)
 
     @classmethod
+    @names_closest
     def load(
         cls,
         weights: str | Path | None = None,
@@ -45,7 +50,7 @@ class Detector:
         device: str = "auto",
         precision: Precision = "auto",
         compile: bool = False,  # noqa: A002 (torch's own word for it)
-        image_size: tuple[int, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
     ) -> "Detector":
         """Load a detector.
 
@@ -53,10 +58,11 @@ class Detector:
             weights: name from weights/manifest.json, a .safetensors or .onnx file; the shipped
                 default when left out.
             runtime: `torch` or `onnx`; `auto` takes onnx for a .onnx file, else torch.
-            device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
             precision: of the torch runtime.
             compile: run through `torch.compile`: slower to start, faster afterwards.
-            image_size: (height, width), multiples of 32; the network's own by default.
+            image_size: (height, width), or the side of a square, in multiples of 32; the network's
+                own by default.
 
         Raises:
             ArgumentError: if `runtime`, `device` or `precision` is none of the choices.
@@ -77,9 +83,9 @@ class Detector:
 
             if path.suffix == ".onnx":
                 onnx = OnnxRuntime(path, pick_providers(device))
-                return cls(onnx, image_size=image_size or onnx.image_size)
+                return cls(onnx, image_size=onnx.image_size if image_size is None else image_size)
             model = load_weights(weights)
-            size = image_size or model.config.image_size
+            size = height_and_width(model.config.image_size if image_size is None else image_size)
             return cls(export_and_load(model, size, device), image_size=size)
         model, where = load_weights(weights), pick_device(device)
         plain = TorchRuntime(model, where, precision=precision, compile_step=compile)
@@ -119,7 +125,9 @@ class Detector:
         """Boxes after `reads` reads.
 
         Args:
-            image: path, file bytes, BGR uint8 array [H, W, 3], PIL picture, or a list of them.
+            image: path, file bytes, PIL picture, array, or a list of them. Arrays are uint8, or
+                uint16 whose upper 8 bits count, and grey [H, W] or [H, W, 1], BGR [H, W, 3] or
+                BGRA [H, W, 4].
             reads: how often to look, 1..256; the network's own number by default.
             **options: the other fields of `ReadOptions`.
 

@@ -8,6 +8,7 @@ from spyv4.errors import RuntimeUnavailableError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "app": ("fastapi", "python_multipart", "skimage", "uvicorn"),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "track": ("supervision", "trackers"),
     "train": (
         "albumentations",
         "jinja2",

@@ -25,6 +25,8 @@ class ReadOptions:
             and the average of a leaky read-out), as the authors' webcam loop does, instead of anew.
         start_seed: start from potentials that are uniform in 0..1, drawn with this seed, as the
             authors' code does, instead of from rest; None for rest.
+        agnostic_nms: boxes that overlap more than `iou_threshold` are one object even where their
+            classes differ; the class of the highest score is kept.
     """
 
     reads: Annotated[int, Field(ge=1, le=MAX_READS)] | None = None
@@ -35,6 +37,7 @@ class ReadOptions:
     raster_layers: tuple[str, ...] = ()
     carry_state: bool = False
     start_seed: Whole | None = None
+    agnostic_nms: bool = False
 
     @property
     def shows_activity(self) -> bool:
@@ -61,3 +64,4 @@ class ReadKeywords(TypedDict, total=False):
     raster_layers: Sequence[str]
     carry_state: bool
     start_seed: int | None
+    agnostic_nms: bool

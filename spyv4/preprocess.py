@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import cv2
 import numpy as np
@@ -22,7 +22,8 @@ _ORIENTATION_TAG = 0x0112
 _DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, EOFError)
 
 Frame = NDArray[np.uint8]
-Picture = Union[str, Path, bytes, Frame, Image.Image]  # noqa: UP007 (mypy needs the alias)
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Picture = Union[str, Path, bytes, Pixels, Image.Image]  # noqa: UP007 (mypy needs the alias)
 
 
 def read_image(source: str | Path | bytes) -> Frame:
@@ -37,14 +38,21 @@ def read_image(source: str | Path | bytes) -> Frame:
         BGR uint8 [H, W, 3].
 
     Raises:
-        ImageError: if it is missing, not a picture, cut short, or of more than 64 megapixels.
+        ImageError: if it is missing, not a picture, cut short, or of more than 64 megapixels; or if
+            `source` is a folder or an address.
     """
+    if isinstance(source, str) and "://" in source:
+        raise ImageError(f"{source} is an address; download it, and give the file or its bytes")
     name = "the data sent" if isinstance(source, bytes) else str(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             return to_frame(image, name)
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist") from error
+    except IsADirectoryError as error:
+        raise ImageError(
+            f"{name} is a folder; give its files one by one, or use spyv4-detect"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} megapixels") from error
     except UnidentifiedImageError as error:
@@ -70,9 +78,7 @@ def to_frame(image: Image.Image, name: str = "the picture") -> Frame:
     if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        # Pillow would cut these at 255 and show white.
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return to_bgr(np.asarray(image))  # Pillow would cut these at 255 and show white
     return _strip_by_strip(image)
 
 
@@ -86,21 +92,44 @@ def _strip_by_strip(image: Image.Image) -> Frame:
     return frame
 
 
+def to_bgr(pixels: Pixels) -> Frame:
+    """An array of pixels as BGR uint8 [H, W, 3]; itself where it is that already.
+
+    Args:
+        pixels: uint8 or uint16, which spans 0..65535 and keeps its upper 8 bits; grey [H, W] or
+            [H, W, 1], BGR [H, W, 3], or BGRA [H, W, 4], whose alpha is left out (OpenCV's order of
+            the colours; for RGBA hand over `Image.fromarray(rgba)` instead).
+
+    Raises:
+        ImageError: if it is of another shape or type, or has no pixels.
+    """
+    stacked: NDArray[Any] = pixels[..., None] if pixels.ndim == 2 else pixels
+    if not (_is_unsigned(pixels) and stacked.ndim == 3 and stacked.shape[2] in (1, 3, 4)):
+        raise ImageError(
+            "a picture array must be uint8 or uint16 of shape [H, W], [H, W, 1], [H, W, 3] (BGR) "
+            f"or [H, W, 4] (BGRA), not {pixels.dtype} of shape {list(pixels.shape)}"
+        )
+    if 0 in pixels.shape:
+        raise ImageError("the picture has no pixels")
+    frame: Frame = (stacked >> 8).astype(np.uint8) if pixels.itemsize == 2 else stacked
+    if frame.shape[2] == 1:
+        return np.repeat(frame, 3, axis=2)
+    return frame if frame.shape[2] == 3 else np.ascontiguousarray(frame[..., :3])
+
+
+def _is_unsigned(pixels: Pixels) -> bool:
+    """Whether they are of 8 or 16 bits without sign, in either order of the bytes."""
+    return pixels.dtype.kind == "u" and pixels.itemsize in (1, 2)
+
+
 def load_frame(picture: Picture) -> Frame:
     """Any accepted kind of picture as BGR uint8 [H, W, 3].
 
     Raises:
-        ImageError: if it cannot be read, or an array is not uint8 [H, W, 3].
+        ImageError: if it cannot be read, or is an array that `to_bgr` refuses.
     """
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ImageError(
-                f"a picture array must be BGR uint8 of shape [H, W, 3], not {picture.dtype} of "
-                f"shape {list(picture.shape)}"
-            )
-        if 0 in picture.shape:
-            raise ImageError("the picture has no pixels")
-        return picture
+        return to_bgr(picture)
     if isinstance(picture, Image.Image):
         try:
             return to_frame(picture)
@@ -108,7 +137,7 @@ def load_frame(picture: Picture) -> Frame:
             raise ImageError(f"the picture is damaged or cut short: {error}") from error
     if not isinstance(picture, str | Path | bytes):
         raise ImageError(
-            "a picture must be a path, bytes, a BGR array or a PIL picture, not "
+            "a picture must be a path, bytes, an array or a PIL picture, not "
             f"{type(picture).__name__} (cv2.imread returns None for a file it cannot read)"
         )
     return read_image(picture)

@@ -1,7 +1,6 @@
 """Configurations: frozen dataclasses that pydantic validates, whose errors are one line."""
 
 import dataclasses
-import difflib
 import functools
 import json
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_t
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated_dataclass
 
+from spyv4.closest import did_you_mean
 from spyv4.errors import ConfigError
 
 T = TypeVar("T")
@@ -84,9 +84,8 @@ def _finding(item: Any, cls: type) -> str:
             table = dataclasses.is_dataclass(owner)
             owner = get_type_hints(owner)[step] if table else get_args(owner)[0]
         known = [field.name for field in dataclasses.fields(owner)]
-        close = difflib.get_close_matches(path[-1], known, n=1)
-        hint = f"; did you mean {'.'.join([*path[:-1], close[0]])!r}?" if close else ""
-        return f"unknown configuration key {where!r}{hint}"
+        prefix = "".join(f"{step}." for step in path[:-1])
+        return f"unknown configuration key {where!r}{did_you_mean(path[-1], known, prefix)}"
     if item["type"] == "missing":
         return f"{where} is missing"
     if item["type"] == "dataclass_type":

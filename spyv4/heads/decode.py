@@ -38,7 +38,7 @@ def decode(maps: Maps, config: ModelConfig, options: ReadOptions) -> list[RawDet
     """Boxes of every picture of a batch.
 
     The score of a class is objectness times class probability; a box may be reported for several
-    classes. Suppression is per class.
+    classes. Suppression is per class, unless `options.agnostic_nms`.
 
     Args:
         maps: raw head maps of B pictures.
@@ -61,7 +61,7 @@ def decode(maps: Maps, config: ModelConfig, options: ReadOptions) -> list[RawDet
 def _best(
     boxes_xyxy: Tensor, scores: Tensor, score_threshold: float, options: ReadOptions
 ) -> RawDetections:
-    """Candidates above the threshold, suppressed class by class."""
+    """Candidates above the threshold that survive suppression."""
     rows, labels = torch.nonzero(scores >= score_threshold, as_tuple=True)
     values = scores[rows, labels]
     candidates_kept = max(MIN_CANDIDATES, CANDIDATES_PER_DETECTION * options.max_detections)
@@ -69,5 +69,6 @@ def _best(
         values, keep = values.topk(candidates_kept)
         rows, labels = rows[keep], labels[keep]
     found = (boxes_xyxy[rows].numpy(), values.numpy(), labels.numpy())
-    kept = suppress(*found, options.iou_threshold)[: options.max_detections]
+    survivors = suppress(*found, options.iou_threshold, agnostic=options.agnostic_nms)
+    kept = survivors[: options.max_detections]
     return RawDetections(*(array[kept] for array in found))

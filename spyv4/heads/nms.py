@@ -12,14 +12,17 @@ def suppress(
     scores: NDArray[np.float32],
     labels: NDArray[np.int64],
     iou_threshold: float,
+    *,
+    agnostic: bool = False,
 ) -> NDArray[np.int64]:
-    """Indices of the boxes that survive suppression among those of their class.
+    """Indices of the boxes that survive suppression among those of their class, or among all.
 
     Args:
         boxes_xyxy: [N, 4].
         scores: [N].
         labels: [N].
         iou_threshold: boxes of one class that overlap more than this are one object, 0..1.
+        agnostic: boxes of different classes are, too.
 
     Returns:
         int64 [K], highest score first.
@@ -28,8 +31,9 @@ def suppress(
     boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
     kept = [np.zeros(0, np.int64)]
     # Class by class: OpenCV's batched call compares all boxes with all, ten times as slow here.
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+    groups = np.zeros_like(labels) if agnostic else labels
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
         # The stubs know lists alone.
         found: list[Any] = [boxes_xywh[rows], scores[rows], 0.0, iou_threshold]
         best = cv2.dnn.NMSBoxes(*found)

@@ -17,6 +17,7 @@ from spyv4.errors import CheckpointError, ConfigError, RuntimeUnavailableError, 
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.onnx_export import ONNX_FORMAT, export_onnx
+from spyv4.runtime.torch_runtime import pick_device
 from spyv4.validation import from_mapping
 
 # ONNX Runtime's exceptions have no common ancestor of their own.
@@ -32,20 +33,27 @@ _SESSION_ERRORS = (
 )
 
 
-def pick_providers(device: str) -> list[str]:
-    """Providers for `auto`, `cpu` or `cuda`, best first.
+Provider = str | tuple[str, dict[str, int]]
+
+
+def pick_providers(device: str) -> list[Provider]:
+    """Providers for a device as `pick_device` knows them, best first.
 
     Raises:
-        RuntimeUnavailableError: if `cuda` is asked for and ONNX Runtime cannot use a GPU here.
+        ArgumentError: if it is no device.
+        RuntimeUnavailableError: if a GPU is asked for that ONNX Runtime cannot use here.
     """
-    cuda = (
-        device != "cpu"
-        and torch.cuda.is_available()
-        and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    )
-    if device == "cuda" and not cuda:
+    chosen = pick_device(device)
+    if chosen.type != "cuda":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return [
+            ("CUDAExecutionProvider", {"device_id": chosen.index or 0}),
+            "CPUExecutionProvider",
+        ]
+    if device != "auto":
         raise RuntimeUnavailableError("ONNX Runtime finds no CUDA GPU here; use --device cpu")
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]
 
 
 class OnnxRuntime:
@@ -59,7 +67,7 @@ class OnnxRuntime:
         CheckpointError: if the file is not such a file.
     """
 
-    def __init__(self, path: Path, providers: list[str]) -> None:
+    def __init__(self, path: Path, providers: list[Provider]) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = torch.get_num_threads()

@@ -20,20 +20,26 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 def pick_device(device: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`.
+    """The device for `auto`, `cpu`, `cuda`, or `cuda:1` for the second GPU.
 
     Raises:
         ArgumentError: if it is no device.
-        RuntimeUnavailableError: if `cuda` is asked for and there is none.
+        RuntimeUnavailableError: if a GPU is asked for that is not there.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeUnavailableError("no CUDA GPU is available here; use --device cpu")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(device)
+        chosen = torch.device(device)
     except RuntimeError as error:
         raise ArgumentError(f"device must be auto, cpu or cuda, not {device!r}") from error
+    if chosen.type == "cuda":
+        if not torch.cuda.is_available():
+            raise RuntimeUnavailableError("no CUDA GPU is available here; use --device cpu")
+        if (chosen.index or 0) >= (count := torch.cuda.device_count()):
+            raise RuntimeUnavailableError(
+                f"there is no {device} here; the last GPU is cuda:{count - 1}"
+            )
+    return chosen
 
 
 def device_name(device: torch.device) -> str:

@@ -13,9 +13,10 @@ from spyv4.cli import bench_command, export_command
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.extras import EXTRAS
 
+BROUGHT = [name for packages in EXTRAS.values() for name in packages]
 BARE = f"""
 import sys
-sys.modules |= dict.fromkeys({[*EXTRAS["app"], *EXTRAS["onnx"], *EXTRAS["train"], "starlette"]})
+sys.modules |= dict.fromkeys({[*BROUGHT, "starlette"]})
 """
 """Python as `pip install spyv4` has it: to import what only extras bring fails."""
 
@@ -71,7 +72,7 @@ def test_the_onnx_runtime_says_which_extra_is_missing(without):
 
 
 def test_the_detector_loads_none_of_what_the_extras_bring():
-    names = EXTRAS["app"] + EXTRAS["onnx"]  # torch itself takes tqdm where it finds it
+    names = set(BROUGHT) - set(EXTRAS["train"])  # torch itself takes tqdm where it finds it
     code = f"import sys, spyv4; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -83,7 +84,11 @@ def test_pictures_are_looked_at_without_any_extra(tmp_path, jpeg):
     done = run_bare(code, str(tmp_path / "a.jpg"), "--output", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "a.jpg" in done.stdout
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.jpg"]
+    refused = run_bare(code, str(tmp_path / "a.jpg"), "--track")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("spyv4-detect: error: supervision and trackers cannot be")
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["serve", "webcam"])

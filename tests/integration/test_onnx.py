@@ -170,8 +170,11 @@ def test_file_and_runtime_have_to_fit(exported: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu_is_said(exported: Path) -> None:
-    with pytest.raises(RuntimeUnavailableError, match="use --device cpu"):
-        Detector.load(exported, device="cuda")
+    for device in ("cuda", "cuda:0"):
+        with pytest.raises(RuntimeUnavailableError, match="use --device cpu"):
+            Detector.load(exported, device=device)
+    with pytest.raises(ArgumentError, match="device must be"):
+        pick_providers("gpu")
     assert pick_providers("auto") == CPU
 
 

@@ -4,15 +4,10 @@ from detector_app.annotate import (
     PANEL_BGR,
     STATUS_HEIGHT,
     RasterStrip,
-    class_colour,
-    colour_hex,
-    draw_boxes,
     shallow_and_deep,
     status_bar,
 )
 from spyv4 import Detections
-
-PICTURE = np.full((120, 160, 3), 50, np.uint8)
 
 
 def detections(**more):
@@ -25,33 +20,6 @@ def detections(**more):
         1,
         **more,
     )
-
-
-def test_boxes_are_drawn_onto_a_copy():
-    drawn = draw_boxes(PICTURE, detections())
-    assert drawn.shape == PICTURE.shape
-    assert (PICTURE == 50).all()
-    assert tuple(int(v) for v in drawn[70, 20]) == class_colour(1)[::-1]
-
-
-def test_the_highest_score_is_on_top():
-    def drawn(*labels):
-        boxes = np.tile(np.array([20, 60, 90, 100], np.float32), (len(labels), 1))
-        scores = np.linspace(0.9, 0.5, len(labels), dtype=np.float32)
-        found = Detections(boxes, scores, np.array(labels), ("cat", "motorbike"), (120, 160), 1)
-        return draw_boxes(PICTURE, found)
-
-    best, both = drawn(0), drawn(0, 1)
-    assert (best[59, 22:40] != PICTURE[59, 22:40]).any(), "no label here"
-    np.testing.assert_array_equal(both[61:], best[61:])
-    np.testing.assert_array_equal(both[40:60, 20:50], best[40:60, 20:50])
-
-
-def test_colours_are_fixed_and_differ():
-    """Hues of 25.2, 247.7 and 110.2 degrees, at saturation 0.68 and value 1."""
-    assert class_colour(0) == (255, 154, 82)
-    assert [colour_hex(label) for label in (0, 1, 2)] == ["#ff9a52", "#6852ff", "#6eff52"]
-    assert len({colour_hex(label) for label in range(80)}) == 80
 
 
 def test_a_strip_shows_the_newest_read_at_the_right():

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ from detector_app import cli, window
 from detector_app.annotate import STATUS_HEIGHT
 from detector_app.cli import listen, serve_command, webcam_command
 from detector_app.demo import DemoSource
-from detector_app.detect_cli import detect_command
 from detector_app.errors import SourceError, SourceLostError
 from detector_app.pipeline import Pipeline
 from detector_app.settings import Settings
@@ -24,76 +22,12 @@ def tiny(detector, monkeypatch):
     monkeypatch.setattr(Detector, "load", lambda *_args, **_options: detector)
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for name in ("a.png", "b.jpg"):
-        cv2.imwrite(str(folder / name), DemoSource().frame(0))
-    return folder
-
-
-def test_pictures_and_json_are_written(pictures, tmp_path, capsys):
-    out = tmp_path / "out"
-    arguments = [str(pictures), "--output", str(out), "--json", str(out / "boxes.json")]
-    assert detect_command([*arguments, "--reads", "2", "--score-threshold", "0.01"]) == 0
-    assert {path.name for path in out.iterdir()} == {"a.png", "b.png", "boxes.json"}
-    found = json.loads((out / "boxes.json").read_text())
-    assert set(found) == {str(pictures / "a.png"), str(pictures / "b.jpg")}
-    assert "a.png" in capsys.readouterr().out
-
-
-def test_a_bad_picture_is_named_and_the_others_are_done(pictures, tmp_path, capsys):
-    (pictures / "aa.jpg").write_bytes((pictures / "b.jpg").read_bytes()[:-3000])
-    out = tmp_path / "out"
-    code = detect_command([str(pictures), "nowhere.png", "--output", str(out), "--reads", "1"])
-    assert code == 2
-    assert {path.name for path in out.iterdir()} == {"a.png", "b.png"}
-    errors = capsys.readouterr().err
-    assert "aa.jpg" in errors
-    assert "nowhere.png does not exist" in errors
-
-
-def test_inputs_are_never_overwritten(pictures, capsys):
-    before = (pictures / "a.png").read_bytes()
-    assert detect_command([str(pictures), "--output", str(pictures), "--reads", "1"]) == 0
-    assert (pictures / "a.png").read_bytes() == before
-    assert {p.name for p in pictures.iterdir()} == {"a.png", "a-2.png", "b.jpg", "b.png"}
-    assert detect_command([str(pictures), "--json", str(pictures / "a.png")]) == 2
-    assert "would overwrite" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["--score-threshold", "--score", "--conf"])
-def test_the_score_threshold_has_three_names(pictures, tmp_path, name):
-    def shown(*options):
-        boxes = tmp_path / "boxes.json"
-        common = [str(pictures / "a.png"), "--output", str(tmp_path), "--json", str(boxes)]
-        assert detect_command([*common, "--reads", "1", *options]) == 0
-        (found,) = json.loads(boxes.read_text()).values()
-        return [item["score"] for item in found]
-
-    everything = shown(name, "0")
-    middle = sorted(everything)[len(everything) // 2]
-    assert 0 < len(shown(name, str(middle))) < len(everything)
-    with pytest.raises(SystemExit, match="2"):
-        shown(name, "1.5")
-
-
-@pytest.mark.parametrize("reads", ["0", "10000"])
-def test_reads_out_of_range(pictures, tmp_path, reads, capsys):
-    out = tmp_path / "out"
-    assert detect_command([str(pictures), "--output", str(out), "--reads", reads]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not out.exists()
-
-
-def test_more_reads_than_clients_may_ask_for(pictures, tmp_path, capsys):
+def test_more_reads_than_clients_may_ask_for(capsys):
     for command in (serve_command, webcam_command):
         assert command(["--port", "0", "--reads", "33"]) == 2
         assert "reads must be at most 32, not 33" in capsys.readouterr().err
         assert command(["--port", "0", "--reads", "9", "--max-reads", "8"]) == 2
         assert "--max-reads" in capsys.readouterr().err
-    assert detect_command([str(pictures), "--output", str(tmp_path / "o"), "--reads", "33"]) == 0
 
 
 def test_a_taken_port_is_known_before_the_model_is_loaded(monkeypatch, capsys):
@@ -211,7 +145,7 @@ def test_a_window_needs_a_source(monkeypatch, capsys):
     assert "name a --source" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [detect_command, webcam_command, serve_command])
+@pytest.mark.parametrize("command", [webcam_command, serve_command])
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         command(["--help"])

@@ -105,6 +105,14 @@ def test_suppression_is_class_by_class() -> None:
     assert len(look(overlapping(0), iou_threshold=0.95)[0].scores) == 2
 
 
+def test_suppression_may_compare_all_classes() -> None:
+    (found,) = look(overlapping(1), agnostic_nms=True)
+    assert found.labels.tolist() == [0]
+    assert found.scores[0] > 0.94
+    both = look(overlapping(1), agnostic_nms=True, iou_threshold=0.95)[0]
+    assert both.labels.tolist() == [0, 1]
+
+
 def test_boxes_beyond_the_edge_are_no_rivals_of_another_class() -> None:
     """What keeps the classes apart must hold for negative coordinates too."""
     maps = silent()

@@ -219,8 +219,12 @@ def test_image_size_is_the_detectors_or_the_networks(tmp_path: Path) -> None:
     wide = Detector.load(path, precision="float32", image_size=(64, 128))
     found = wide.detect(frame(), score_threshold=0.0)
     assert found.boxes_xyxy.max() <= 70
+    assert Detector.load(path, precision="float32", image_size=96).image_size == (96, 96)
+    assert Detector(plain.runtime, image_size=32).image_size == (32, 32)
     with pytest.raises(ConfigError, match="multiples of 32"):
         Detector.load(path, image_size=(64, 65))
+    with pytest.raises(ConfigError, match="multiples of 32"):
+        Detector.load(path, image_size=0)
     with pytest.raises(CheckpointError, match="neither a file nor"):
         Detector.load(tmp_path / "nothing.safetensors")
     prepared = plain.runtime.prepare(to_images([frame()], (64, 64)))
@@ -238,3 +242,13 @@ def test_words_that_are_no_choice_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ArgumentError, match=message):
             Detector.load(path, **options)  # type: ignore[arg-type]
+
+
+def test_words_that_nobody_knows_name_the_closest(detector: Detector) -> None:
+    with pytest.raises(ArgumentError, match="no argument 'devise'; did you mean 'device'"):
+        Detector.load(devise="cpu")  # type: ignore[call-arg]
+    with pytest.raises(ArgumentError, match="no argument 'zzz'; it has weights, runtime, device"):
+        Detector.load(zzz=1)  # type: ignore[call-arg]
+    for call in (detector.detect, detector.reads, detector.options):
+        with pytest.raises(ConfigError, match="'score_treshold'; did you mean 'score_threshold'"):
+            call(frame(), score_treshold=0.5)  # type: ignore[operator]

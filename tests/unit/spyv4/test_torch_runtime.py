@@ -41,9 +41,18 @@ def test_half_precision_runs_and_agrees_roughly() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu_is_said() -> None:
-    with pytest.raises(RuntimeUnavailableError, match="use --device cpu"):
-        pick_device("cuda")
+    for device in ("cuda", "cuda:0", "cuda:7"):
+        with pytest.raises(RuntimeUnavailableError, match="use --device cpu"):
+            pick_device(device)
     assert pick_device("auto") == torch.device("cpu")
+
+
+def test_a_gpu_beyond_the_last_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(RuntimeUnavailableError, match=r"no cuda:2 here; the last GPU is cuda:1"):
+        pick_device("cuda:2")
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What `spyv4-detect` does: inputs, frames, and a writer for every kind of output."""

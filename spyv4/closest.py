@@ -1,0 +1,39 @@
+"""Names that nobody knows, and the one that was probably meant."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+from spyv4.errors import ArgumentError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean 'dog'?` for the closest of `known`, or nothing where none is close.
+
+    Args:
+        name: what was said.
+        known: what there is.
+        prefix: what to put before the closest.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {prefix + close[0]!r}?" if close else ""
+
+
+def names_closest(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, whose complaint about an unknown keyword names the closest that it has."""
+    known = [name for name in inspect.signature(function).parameters if name != "cls"]
+
+    @functools.wraps(function)
+    def checked(*values: P.args, **named: P.kwargs) -> T:
+        for name in named:
+            if name not in known:
+                hint = did_you_mean(name, known) or f"; it has {', '.join(known)}"
+                raise ArgumentError(f"{function.__name__} has no argument {name!r}{hint}")
+        return function(*values, **named)
+
+    return checked
