@@ -32,7 +32,7 @@ class PictureCopy:
 class ClipCopy:
     """The annotated copy of a clip, as large as its first frame.
 
-    The codec has no odd sides: of such frames the last column or row is left out.
+    The codec has no odd sides: OpenCV leaves out the last column or row of such frames.
 
     Args:
         path: of the copy.
@@ -53,12 +53,11 @@ class ClipCopy:
         """
         image = found.detections.plot(found.image_bgr)
         if not self._frames:
-            self._size = image.shape[1] & ~1, image.shape[0] & ~1
+            self._size = image.shape[1], image.shape[0]
             self._open()
-        width, height = self._size
-        if abs(image.shape[1] - width) > 1 or abs(image.shape[0] - height) > 1:
-            image = cv2.resize(image, self._size)  # type: ignore[assignment]  # a clip may change
-        self._writer.write(image[:height, :width])
+        if (image.shape[1], image.shape[0]) != self._size:  # a clip may change
+            image = cv2.resize(image, self._size)  # type: ignore[assignment]
+        self._writer.write(image)
         self._frames += 1
 
     def close(self) -> None:
