@@ -1,13 +1,14 @@
 # The server: the steps of `make setup`, without what only training and tests need.
 #
 #   docker build -t spyv4 .                                 # CPU
-#   docker run --rm -p 8000:8000 spyv4
+#   docker run --rm -p 127.0.0.1:8000:8000 -e SPYV4_INSECURE=1 spyv4    # for this machine alone
+#   docker run --rm -p 8000:8000 -e SPYV4_API_KEY=... spyv4             # for whoever has the key
 #   docker build --build-arg DEVICE=cuda -t spyv4:cuda .    # NVIDIA GPU
-#   docker run --rm --gpus all -p 8000:8000 spyv4:cuda
-#   docker run --rm -p 9000:9000 -e SPYV4_PORT=9000 spyv4   # another port
-#   docker run --rm -p 8000:8000 -e SPYV4_ALLOWED_HOST=spikes.example,192.168.1.5 spyv4
+#   docker run --rm --gpus all -p 8000:8000 -e SPYV4_API_KEY=... spyv4:cuda
+#   docker run --rm -p 9000:9000 -e SPYV4_API_KEY=... -e SPYV4_PORT=9000 spyv4   # another port
+#   docker run --rm -p 8000:8000 -e SPYV4_API_KEY=... -e SPYV4_ALLOWED_HOST=spikes.example,192.168.1.5 spyv4
 #       # reached as http://localhost:8000 and, from elsewhere, under these names or addresses alone
-#   docker run --rm -p 8000:8000 --device /dev/video0 --group-add video spyv4 --source 0
+#   docker run --rm -p 127.0.0.1:8000:8000 -e SPYV4_INSECURE=1 --device /dev/video0 --group-add video spyv4 --source 0
 #
 # Where pip's usual index has torch with the CUDA libraries only, an image for the CPU gets smaller
 # by gigabytes with `--build-arg TORCH_INDEX=...`, the address of PyTorch's wheels for the CPU.

@@ -1,5 +1,6 @@
-"""Who may use the server from a browser: its own page alone, under a name that is its own; and
-what that page may do.
+"""Who may use the server from a browser, and what its page may do.
+
+That is its own page alone, under a name that is its own.
 
 A page of another site can make a visitor's browser send requests here. `Origin` tells where the
 page is from. `Host` tells the name under which the browser reached us: a site that lets its own

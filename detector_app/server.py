@@ -14,12 +14,8 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-<<<<<<< HEAD
 from detector_app.access import Access
-from detector_app.annotate import colour_hex, shallow_and_deep
-=======
 from detector_app.annotate import shallow_and_deep
->>>>>>> video
 from detector_app.detect import add_detect
 from detector_app.errors import (
     BadRequestError,
@@ -47,7 +43,6 @@ from detector_app.schemas import (
 from detector_app.security import Security
 from detector_app.settings import Settings
 from detector_app.sources import DEMO, parse_source
-from detector_app.states import State
 from spyv4 import Detector, __version__
 from spyv4.drawing import colour_hex
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error

@@ -1,6 +1,7 @@
 """Where frames come from: cameras, streams, clips, pictures and the demo."""
 
 import glob
+import logging
 import time
 from pathlib import Path
 from typing import Protocol
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
+from spyv4.errors import ImageError
 from spyv4.preprocess import read_image
 
+logger = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 DEMO = DemoSource.name
 HOLD_S = 2.0
@@ -93,7 +96,7 @@ class VideoSource:
     def open(self) -> None:
         """Open the file at its first frame."""
         if not open_capture(self._capture, str(self.path)):
-            raise SourceError(f"{self.path} is not a video that can be read; convert it to MP4")
+            raise SourceError(f"{self.name} is not a video that can be read; convert it to MP4")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         if 1 <= rate <= 1000:
             self.frame_rate = rate
@@ -105,7 +108,7 @@ class VideoSource:
             self.open()
             ok, frame = self._capture.read()
             if not ok:
-                raise SourceLostError(f"{self.path} cannot be read any more")
+                raise SourceLostError(f"{self.name} cannot be read any more")
         return frame if ok else None  # type: ignore[return-value]
 
     def close(self) -> None:
@@ -114,13 +117,17 @@ class VideoSource:
 
 
 class ImagesSource:
-    """Pictures one after the other, each shown for `HOLD_S` seconds."""
+    """Pictures one after the other, each shown for `HOLD_S` seconds.
+
+    One that cannot be read is passed over, with a line in the log.
+    """
 
     frame_rate: float | None = STILL_RATE
 
     def __init__(self, name: str, paths: list[Path], *, loop: bool = False) -> None:
         self.name, self.paths, self.loop = name, paths, loop
         self._index, self._shown = 0, 0
+        self._any = False
         self._image: Image | None = None
 
     def open(self) -> None:
@@ -131,14 +138,33 @@ class ImagesSource:
         """The picture that is on show."""
         if self._shown >= HOLD_S * STILL_RATE:
             self._index, self._shown, self._image = self._index + 1, 0, None
-        if self._index >= len(self.paths):
-            if not self.loop:
-                return None
-            self._index = 0
         if self._image is None:
-            self._image = read_image(self.paths[self._index])
+            self._image = self._next()
         self._shown += 1
         return self._image
+
+    def _next(self) -> Image | None:
+        """The next picture that can be read; None where there are no more.
+
+        Raises:
+            SourceLostError: if none of them can.
+        """
+        for _ in self.paths:
+            if self._index >= len(self.paths):
+                if not self.loop:
+                    return None
+                self._index = 0
+            try:
+                image = read_image(self.paths[self._index])
+            except (ImageError, OSError) as error:
+                logger.warning("%s: %s", self.name, error)
+                self._index += 1
+            else:
+                self._any = True
+                return image
+        if self._any and not self.loop:
+            return None
+        raise SourceLostError(f"no picture of {self.name} can be read")
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -165,13 +191,13 @@ def parse_source(text: str, *, loop: bool = False) -> Source:
         return CameraSource(text)
     path = Path(text)
     if path.is_dir():
-        return _images(text, sorted(path.iterdir()), loop)
+        return _images(path.resolve().name, sorted(path.iterdir()), loop)
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return ImagesSource(path.name, [path], loop=True)
         return VideoSource(path, loop=loop)
     if glob.has_magic(text):
-        return _images(text, [Path(match) for match in sorted(glob.glob(text))], loop)  # noqa: PTH207 - any path
+        return _images(path.name, [Path(match) for match in sorted(glob.glob(text))], loop)  # noqa: PTH207 - any path
     raise SourceError(
         f"there is no source {text!r}; give a camera number (0), a file, a folder, a pattern, "
         "an address such as rtsp://host/stream, or demo"
@@ -180,7 +206,8 @@ def parse_source(text: str, *, loop: bool = False) -> Source:
 
 def _images(name: str, paths: list[Path], loop: bool) -> ImagesSource:
     """The pictures among `paths`."""
-    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    # A pipe or device among them would block the thread that reads.
+    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not pictures:
         raise SourceError(f"{name} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return ImagesSource(name, pictures, loop=loop)

@@ -13,11 +13,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from spyv4.errors import ImageError
+from spyv4.jpeg import decode_jpeg
 
 MAX_PIXELS = 64_000_000
 STRIP = 128
 """Rows that are converted at a time."""
 _ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+"""By orientation: whether rows become columns, and which of the two then run backwards."""
 # What Pillow raises, by format, for files that are cut short or hold nonsense.
 _DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, EOFError)
 
@@ -46,6 +57,10 @@ def read_image(source: str | Path | bytes) -> Frame:
     name = "the data sent" if isinstance(source, bytes) else str(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if image.format == "JPEG" and image.mode in ("RGB", "L"):
+                _check_size(image, name)
+                data = source if isinstance(source, bytes) else Path(source).read_bytes()
+                return _turned(decode_jpeg(data, "BGR"), image.getexif())
             return to_frame(image, name)
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist") from error
@@ -65,8 +80,21 @@ def to_frame(image: Image.Image, name: str = "the picture") -> Frame:
     """A PIL picture as BGR uint8 [H, W, 3].
 
     Raises:
-        ImageError: if it has no pixels, or more than 64 million.
+        ImageError: if it has no pixels, more than 64 million, or such of 32 bits.
     """
+    _check_size(image, name)
+    if image.mode in ("F", "I"):
+        raise ImageError(
+            f"{name} has pixels of 32 bits, which do not say what white is; convert it to 8 or 16"
+        )
+    if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return to_bgr(np.asarray(image))  # Pillow would cut these at 255 and show white
+    return _strip_by_strip(image)
+
+
+def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height == 0:
         raise ImageError(f"{name} has no pixels")
@@ -75,11 +103,17 @@ def to_frame(image: Image.Image, name: str = "the picture") -> Frame:
             f"{name} is {width} x {height} pixels; at most {MAX_PIXELS // 10**6} megapixels "
             "are accepted"
         )
-    if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return to_bgr(np.asarray(image))  # Pillow would cut these at 255 and show white
-    return _strip_by_strip(image)
+
+
+def _turned(frame: Frame, exif: Image.Exif) -> Frame:
+    """As the camera noted that it is to be shown."""
+    orientation = exif.get(_ORIENTATION_TAG, 1)
+    if orientation not in _TURNS:
+        return frame
+    transpose, flip_rows, flip_columns = _TURNS[orientation]
+    turned = frame.transpose(1, 0, 2) if transpose else frame
+    turned = turned[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+    return np.ascontiguousarray(turned)
 
 
 def _strip_by_strip(image: Image.Image) -> Frame:

@@ -1,5 +1,7 @@
 """The server under a real client, over a real socket."""
 
+import io
+import json
 import time
 import urllib.error
 import urllib.request
@@ -9,6 +11,10 @@ from socket import create_connection
 import httpx
 import numpy as np
 import pytest
+import skimage.data
+from PIL import Image
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from detector_app import uploads
 from detector_app.server import create_app
@@ -17,6 +23,13 @@ from tests.unit.detector_app.running import hold
 from tests.unit.detector_app.scripted import wait_until
 from tests.unit.detector_app.serving import serving
 from tests.unit.detector_app.test_uploads import huge_png
+
+
+def encoded(picture, kind):
+    """A picture as the bytes of a file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
 
 
 def detail(response):
@@ -189,9 +202,11 @@ def test_what_is_illegal_now(client):
 def test_a_camera_that_is_not_there(detector, jpeg):
     app = create_app(Settings(source="91"), detector)
     with serving(app) as address, httpx.Client(base_url=address, timeout=30) as client:
-        wait_until(lambda: client.get("/api/health").status_code == 503)
-        body = client.get("/api/health").json()
-        assert body["state"] == "error"
+        wait_until(lambda: client.get("/api/health").json()["state"] == "error")
+        health = client.get("/api/health")
+        assert health.status_code == 200  # a new start would not bring the camera back
+        body = health.json()
+        assert "spyv4_source_lost 1.0" in client.get("/metrics").text
         assert "camera 91 cannot be opened" in body["error"]
         live = client.get("/api/live")
         assert live.status_code == 503
@@ -200,13 +215,13 @@ def test_a_camera_that_is_not_there(detector, jpeg):
         assert client.post("/api/retry").status_code == 204
         wait_until(lambda: client.get("/api/health").json()["state"] == "error")
         assert client.post("/api/source", params={"name": "demo"}).status_code == 204
-        assert client.get("/api/health").status_code == 200
+        assert "spyv4_source_lost 0.0" in client.get("/metrics").text
 
 
 def test_a_password_in_an_address_is_shown_to_nobody(detector):
     app = create_app(Settings(source="rtsp://me:secret@127.0.0.1:9/a?token=1"), detector)
     with serving(app) as address, httpx.Client(base_url=address, timeout=30) as client:
-        wait_until(lambda: client.get("/api/health").status_code == 503)
+        wait_until(lambda: client.get("/api/health").json()["state"] == "error")
         refused = client.post("/api/source", params={"name": "nothing"})
         assert "rtsp://127.0.0.1:9/a, demo" in detail(refused)
         assert "secret" not in client.get("/api/health").text + refused.text
@@ -248,3 +263,116 @@ def test_a_client_that_asks_before_it_sends_is_told_at_once(url, monkeypatch):
     with create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")  # within 20 s
+
+
+@pytest.mark.parametrize(
+    ("query", "form", "closest"),
+    [({"read": "4"}, {}, "'reads'"), ({}, {"score": "1"}, ""), ({"conf": "0.3"}, {}, "")],
+)
+def test_a_parameter_that_there_is_not_is_refused(client, jpeg, query, form, closest):
+    sent = {"data": form, "files": {"image": jpeg}} if form else {"content": jpeg}
+    refused = client.post("/detect", params=query, **sent)
+    assert refused.status_code == 422
+    assert f"there is no parameter {next(iter(query | form))!r}" in detail(refused)
+    assert closest in detail(refused)
+    assert "reads, score_threshold, iou_threshold, per_read" in detail(refused)
+
+
+def test_a_form_may_be_announced_in_capitals(client, jpeg):
+    request = client.build_request("POST", "/detect", files={"image": ("a.jpg", jpeg)})
+    kind = request.headers["content-type"]
+    request.headers["content-type"] = kind.replace("multipart/form-data", "Multipart/Form-Data")
+    assert client.send(request).status_code == 200
+
+
+def test_a_jpeg_with_a_hole_and_pixels_of_32_bits_are_refused(client):
+    photo = encoded(Image.fromarray(skimage.data.chelsea()), "JPEG")
+    middle = len(photo) // 2
+    hole = photo[:middle] + bytes(len(photo) // 8) + photo[middle + len(photo) // 8 :]
+    for mode in ("F", "I"):
+        picture = encoded(Image.new(mode, (64, 64), 1), "TIFF")
+        refused = client.post("/detect", content=picture)
+        assert refused.status_code == 415
+        assert "pixels of 32 bits" in detail(refused)
+    assert client.post("/detect", content=photo).status_code == 200
+    refused = client.post("/detect", content=hole)
+    assert refused.status_code == 415
+    assert "damaged" in detail(refused)
+
+
+def test_it_is_ready_while_it_runs_and_counts(app, client, jpeg):
+    assert client.get("/api/ready").status_code == 204
+    assert client.post("/detect", content=jpeg).status_code == 200
+    counted = client.get("/metrics")
+    assert counted.headers["content-type"].startswith("text/plain")
+    assert f"spyv4_pictures_total {float(app.state.pipeline.jobs.done)}" in counted.text
+    figures = {
+        line.split(" ")[0]: float(line.split(" ")[1])
+        for line in counted.text.splitlines()
+        if not line.startswith("#")
+    }
+    assert figures["spyv4_pictures_total"] >= 1
+    assert 0 < figures['spyv4_latency_seconds{of="detect",quantile="0.95"}'] < 10
+
+
+@pytest.mark.parametrize("path", ["/", "/detect", "/api/health", "/static/app.js", "/nothing"])
+def test_browsers_are_told_what_the_page_may_do(client, path):
+    headers = client.get(path).headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+
+
+KEY = "an-open-secret-of-tests"
+
+
+@pytest.fixture(scope="module")
+def locked(detector):
+    app = create_app(Settings(source="none", api_key=KEY), detector)
+    with serving(app) as address:
+        yield address
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/metrics", "/api/live", "/static/app.js"])
+@pytest.mark.parametrize("said", [{}, {"X-API-Key": KEY[:-1]}, {"Authorization": f"Basic {KEY}"}])
+def test_nothing_is_given_without_the_key(locked, path, said):
+    refused = httpx.get(locked + path, headers=said)
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert "asks for its key" in detail(refused)
+    assert refused.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "said", [{"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}, {"Cookie": f"spyv4_key={KEY}"}]
+)
+def test_the_key_opens(locked, jpeg, said):
+    assert httpx.post(f"{locked}/detect", content=jpeg).status_code == 401
+    assert httpx.post(f"{locked}/detect", content=jpeg, headers=said).status_code == 200
+
+
+def test_whether_it_lives_is_no_secret(locked):
+    assert httpx.get(f"{locked}/api/health").status_code == 200
+    assert httpx.get(f"{locked}/api/ready").status_code == 204
+
+
+def test_a_browser_brings_the_key_once(locked):
+    with httpx.Client(base_url=locked) as browser:
+        assert browser.get("/", params={"key": "another-key-of-somebody"}).status_code == 401
+        opened = browser.get("/", params={"key": KEY})
+        assert (opened.status_code, opened.headers["location"]) == (303, "/")
+        cookie = opened.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert browser.get("/").status_code == 200
+        for text in ("spyv4_key=", 'spyv4_key="', "a=b; =", f"spyv4_key={KEY}x"):
+            assert httpx.get(locked, headers={"Cookie": text}).status_code == 401
+
+
+def test_no_socket_opens_without_the_key(locked):
+    address = locked.replace("http", "ws") + "/ws"
+    with pytest.raises(InvalidStatus, match="401"), connect(address):
+        pass
+    with connect(address, additional_headers={"Cookie": f"spyv4_key={KEY}"}) as socket:
+        assert json.loads(socket.recv())["type"] == "hello"

@@ -209,7 +209,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             curve(ax, READS, [sum(v) / len(v) for v in zip(*curves, strict=True)], index, rule)
             for values in curves:
                 curve(ax, READS, values, index, "", alpha=0.25)
-        ax.set(xscale="log", xlabel="reads of a picture", ylabel="mAP@0.5, %")
+        ax.set(xscale="log", xlabel="reads of a picture", ylabel="mAP@0.5, %", ylim=(0, None))
         ax.set_xticks(READS, [str(reads) for reads in READS])
         ax.minorticks_off()
         ax.legend(frameon=False, fontsize=8)

@@ -69,9 +69,9 @@ def test_a_silent_source_counts_as_lost(pipeline, source, monkeypatch):
 
 def test_a_frame_that_cannot_be_read_is_an_error_of_its_source(pipeline, source):
     watch(pipeline, source)
-    source.steps.put(np.zeros((48, 64), np.uint8))
+    source.steps.put(np.zeros((48, 64, 2), np.uint8))
     wait_until(lambda: pipeline.state is State.ERROR)
-    assert "BGR uint8" in str(pipeline.error)
+    assert "(BGR)" in str(pipeline.error)
     assert pipeline.submit(IMAGE, OPTIONS).result(10).reads == 2
     pipeline.retry()
     source.give(7, 7)

@@ -10,8 +10,8 @@ PAGE = "http://localhost:8000"
 
 
 async def inside(_scope, _receive, send):
-    await send({"status": 200})
-    await send({"body": b'{"detail": ""}'})
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b'{"detail": ""}'})
 
 
 def ask(

@@ -34,6 +34,9 @@ def test_defaults_then_environment_then_command_line():
         ("allowed_host", ("http://spikes.example",)),
         ("allowed_host", ("spikes.example:80",)),
         ("allowed_host", ("",)),
+        ("api_key", "short"),
+        ("api_key", "with a blank in the middle"),
+        ("api_key", "with;what-cookies-cannot-hold"),
     ],
 )
 def test_what_is_out_of_range_is_named(name, value):
@@ -82,3 +85,16 @@ def test_sources():
     assert Settings().open_source().name == "demo"
     with pytest.raises(SourceError):
         Settings(source="nowhere.mp4").open_source()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "spikes.example"])
+def test_strangers_are_let_in_only_when_told(host):
+    with pytest.raises(ConfigError, match=r"SPYV4_API_KEY or --api-key-file.*--insecure"):
+        Settings(host=host).require_guard()
+    Settings(host=host, insecure=True).require_guard()
+    Settings(host=host, api_key="a-key-of-sixteen-or-more").require_guard()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "[::1]"])
+def test_this_machine_needs_no_key(host):
+    Settings(host=host).require_guard()

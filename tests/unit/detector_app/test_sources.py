@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -129,3 +131,33 @@ def test_pictures_can_loop(pictures):
     levels = [int(source.read()[0, 0, 0]) for _ in range(2 * held + 1)]
     assert levels[-1] == levels[0] == ord("a")
     source.close()
+
+
+def test_a_broken_picture_and_a_pipe_are_passed_over(pictures, caplog):
+    (pictures / "aa.png").write_bytes(b"no picture")
+    os.mkfifo(pictures / "ab.png")  # to open it would block
+    source = parse_source(str(pictures))
+    source.open()
+    whole = len(list(source.paths)) - 1
+    shown = 0
+    while source.read() is not None:
+        shown += 1
+    assert shown == whole * HOLD_S * STILL_RATE
+    assert "aa.png is not a picture" in caplog.text
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_a_folder_of_broken_pictures_is_lost(tmp_path, loop):
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg"):
+        (folder / name).write_bytes(b"no picture")
+    source = parse_source(str(folder), loop=loop)
+    source.open()
+    with pytest.raises(SourceLostError, match="no picture of album can be read"):
+        source.read()
+
+
+def test_names_hold_no_path_of_the_machine(pictures, clip):
+    for text in (pictures, pictures / "*.png", pictures / "b.png", clip):
+        assert str(pictures.parent) not in parse_source(str(text)).name

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from spyv4.errors import ImageError
 from spyv4.preprocess import STRIP, boxes_to_picture, load_frame, read_image, to_images
@@ -231,3 +232,20 @@ def test_strips_change_nothing(mode: str, height: int) -> None:
     image = Image.fromarray(noise).convert(mode)
     expected = np.asarray(image.convert("RGB"))[..., ::-1]
     np.testing.assert_array_equal(load_frame(image), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_jpegs_are_turned_as_pillow_turns_them(orientation: int) -> None:
+    picture = Image.fromarray(skimage.data.chelsea()[:80, :120])
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(picture, "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as opened:
+        turned = np.asarray(ImageOps.exif_transpose(opened))
+    assert np.array_equal(read_image(data), turned[..., ::-1])
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pixels_that_do_not_say_what_white_is_are_refused(mode: str) -> None:
+    with pytest.raises(ImageError, match="pixels of 32 bits"):
+        read_image(encoded(Image.new(mode, (20, 20), 1), "TIFF"))
