@@ -7,9 +7,8 @@ import webbrowser
 from pathlib import Path
 
 import cv2
-import uvicorn
 
-from detector_app.connections import raise_open_files, server_config
+from detector_app.connections import Server, raise_open_files, server_config
 from detector_app.pipeline import Pipeline
 from detector_app.server import create_app
 from detector_app.settings import Settings, add_model_options, load_settings
@@ -149,7 +148,7 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         print(f"SPYv4 is at {opened} (API: {url}/docs). Ctrl-C ends it.", flush=True)
         if open_browser:
             webbrowser.open(url)
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
     return EXIT_OK
 
 

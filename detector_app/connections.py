@@ -3,7 +3,10 @@
 
 import asyncio
 import contextlib
+import json
+import socket
 from collections import deque
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
@@ -15,6 +18,7 @@ from websockets.frames import Frame
 
 from detector_app.guard import Guard, Guarded
 from detector_app.limits import Lease, Progress
+from detector_app.pipeline import Pipeline
 from detector_app.settings import Settings
 
 try:
@@ -26,6 +30,12 @@ OPEN_FILES = 4096
 """How many open files, and therefore connections, are asked of the system."""
 MAX_HEAD = 64 * 1024
 """Largest head of a request in bytes."""
+MAX_URL = 16 * 1024
+"""Longest address in it."""
+GRACE_S = 10.0
+"""How long requests may go on when the server ends, of which the last `ANSWER_S` are for saying no
+to what still waits."""
+ANSWER_S = 2.0
 SMALL_MESSAGE = 512 * 1024
 """Larger messages over the WebSocket come a few at a time; frames of a camera are small."""
 
@@ -44,7 +54,24 @@ class GuardedHttp(Guarded, HttpToolsProtocol):
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD and self.guard.owes(self):
-            self.send_400_response("The head of the request is too large.")
+            long = len(self.url or b"") > MAX_URL
+            self._refuse(
+                HTTPStatus.REQUEST_URI_TOO_LONG
+                if long
+                else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            )
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer a request before it is whole, and close."""
+        body = json.dumps({"detail": f"{status.description or status.phrase}".lower()})
+        lines = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join([*lines, "", body]).encode())
+        self.transport.close()
 
     def on_headers_complete(self) -> None:
         self.guard.heard(self)
@@ -153,6 +180,20 @@ class GuardedWebSocket(Guarded, WebSocketsSansIOProtocol):
         return late_sender or super().is_late(now)
 
 
+class Server(uvicorn.Server):
+    """A server that ends in peace: what waits is looked at while there is time, then refused."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        pipeline: Pipeline = self.config.app.state.pipeline  # type: ignore[union-attr]
+        pipeline.close_queue()
+        loop = asyncio.get_running_loop()
+        refusal = loop.call_later(GRACE_S - ANSWER_S, pipeline.refuse_waiting)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            refusal.cancel()
+
+
 def raise_open_files() -> int:
     """Let the process have more open files where it may have few; returns how many it may."""
     if resource is None:
@@ -190,5 +231,5 @@ def server_config(app: FastAPI, open_files: int = 1024) -> uvicorn.Config:
         log_level="warning",
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,  # most of what is sent is JPEG
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=round(GRACE_S),
     )

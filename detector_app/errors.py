@@ -23,6 +23,10 @@ class PipelineStateError(SPYv4Error):
     """A command is not legal in the state that the pipeline is in."""
 
 
+class PipelineClosingError(SPYv4Error):
+    """The server is ending; another one, or the next, will look at the picture."""
+
+
 class PipelineFailedError(SPYv4Error):
     """The inference thread broke down; the log says why."""
 

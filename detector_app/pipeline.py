@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from detector_app.capture import Capture, Frame
 from detector_app.errors import (
     AbandonedError,
+    PipelineClosingError,
     PipelineFailedError,
     PipelineStateError,
     SourceLostError,
@@ -32,6 +33,7 @@ from spyv4.reading import EVERY_READ
 
 logger = logging.getLogger(__name__)
 FAILED = "the detector failed; its log says why; start it again"
+CLOSING = "the server is ending; send this again in some seconds"
 SILENCE_S = 10.0
 """A running source that delivers nothing for so long counts as lost."""
 
@@ -63,6 +65,7 @@ class Pipeline:
         self._wake = threading.Condition()
         self._viewers: set[Mailbox] = set()
         self._started = self._stopping = self._failed = self._reading = False
+        self._closing = self._refusing = False
         self.capture = Capture(self._notify)
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
@@ -106,12 +109,21 @@ class Pipeline:
         self.capture.start()
         self._thread.start()
 
+    def close_queue(self) -> None:
+        """Have no room for more; what is on its way is looked at while there is time."""
+        self._closing = True
+
+    def refuse_waiting(self) -> None:
+        """Give up what waits and what still comes: there is no time left."""
+        self._refusing = True
+        self.jobs.refuse_all(PipelineClosingError(CLOSING))
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """End both threads and refuse what waits; may be called any number of times."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
-        self.jobs.refuse_all(PipelineStateError("the detector is shutting down"))
+        self.refuse_waiting()
         self.capture.stop(timeout_s)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
@@ -182,6 +194,8 @@ class Pipeline:
     def require_room(self) -> None:
         """Raise what `submit` would raise now."""
         self.require("submit")
+        if self._closing:
+            raise PipelineClosingError(CLOSING)
         self.jobs.require_room()
 
     def require(self, command: str) -> None:
@@ -189,9 +203,12 @@ class Pipeline:
 
         Raises:
             PipelineFailedError: whatever the command, once the inference thread broke down.
+            PipelineClosingError: likewise after `refuse_waiting`.
         """
         if self._failed:
             raise PipelineFailedError(FAILED)
+        if self._refusing:
+            raise PipelineClosingError(CLOSING)
         state = self.state
         if state not in LEGAL[command]:
             legal = ", ".join(sorted(legal.value for legal in LEGAL[command]))

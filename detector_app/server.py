@@ -21,6 +21,7 @@ from detector_app.errors import (
     BadRequestError,
     PayloadTooLargeError,
     PipelineBusyError,
+    PipelineClosingError,
     PipelineFailedError,
     PipelineStateError,
     SourceError,
@@ -59,11 +60,13 @@ STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
     PipelineStateError: HTTPStatus.CONFLICT,
     PipelineBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    PipelineClosingError: HTTPStatus.SERVICE_UNAVAILABLE,
     PipelineFailedError: HTTPStatus.SERVICE_UNAVAILABLE,
     SourceError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 HEADERS: Mapping[type[SPYv4Error], dict[str, str]] = {
     PipelineBusyError: {"Retry-After": "1"},
+    PipelineClosingError: {"Retry-After": "5", "Connection": "close"},
     TooSlowError: {"Connection": "close"},
 }
 
@@ -172,8 +175,8 @@ def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
 
     @app.get("/api/ready", status_code=204, responses=error_responses(409, 503))
     async def ready() -> None:
-        """Whether pictures may be sent now; not while the server starts or ends."""
-        pipeline.require("submit")
+        """Whether pictures may be sent now; not where too many wait, nor while the server ends."""
+        pipeline.require_room()
 
     registry = CollectorRegistry()
     registry.register(PipelineCollector(pipeline))

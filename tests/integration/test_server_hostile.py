@@ -3,6 +3,7 @@
 import json
 import struct
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -10,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from detector_app.connections import SMALL_MESSAGE
+from detector_app.connections import MAX_HEAD, SMALL_MESSAGE
 from detector_app.guard import LARGE_MESSAGES
 from detector_app.limits import Deadlines
 from detector_app.settings import Settings
@@ -104,6 +105,26 @@ def test_an_endless_head_is_refused(detector):
             return is_closed(connection)
 
         wait_until(refused)
+
+
+@pytest.mark.parametrize(
+    ("start", "more", "status"),
+    [(b"GET /?", b"x" * 70_000, b"414"), (b"GET / HTTP/1.1\r\n", b"X: y\r\n" * 12_000, b"431")],
+)
+def test_heads_that_are_too_long_are_told_what_they_are(detector, start, more, status):
+    with (
+        hasty(detector, deadlines=Deadlines(head_s=60)) as (client, _),
+        dial(client, start) as connection,
+    ):
+        for first in range(0, len(more), 8_000):
+            connection.sendall(more[first : first + 8_000])
+            time.sleep(0.02)  # in pieces, as from afar
+            if first + 8_000 > MAX_HEAD:
+                break
+        answer = read_all(connection)
+        assert answer.split(b" ")[1] == status
+        assert b'{"detail": "' in answer
+        assert client.get("/api/health").status_code == 200
 
 
 def test_uploads_and_viewers_have_limits_of_their_own(detector, jpeg):

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -142,3 +143,29 @@ def test_a_clip_is_replayed_at_its_own_rate(tmp_path):
     assert 0.9 < elapsed < 5
     assert seen == sorted(seen)
     assert len(seen) < 40
+
+
+def test_a_server_that_is_told_to_end_leaves_nobody_without_an_answer(weights):
+    picture = io.BytesIO()
+    Image.new("L", (8000, 6000)).save(picture, "PNG", compress_level=1)
+    with server_process(weights) as process:
+        url = process.stdout.readline().split()[3]
+        sent = threading.Barrier(9)
+
+        def look(_):
+            sent.wait()
+            query = {"reads": 32}
+            return httpx.post(f"{url}/detect", content=picture.getvalue(), params=query, timeout=60)
+
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(look, index) for index in range(8)]
+            sent.wait()
+            time.sleep(1.5)  # one is decoded at a time, so that others wait
+            process.send_signal(signal.SIGTERM)
+            answers = [future.result() for future in waiting]
+        told = process.wait(timeout=30)
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert any(answer.status_code == 200 for answer in answers)
+    for answer in answers:
+        assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
+    assert told in (0, -signal.SIGTERM, 128 + signal.SIGTERM)

@@ -5,11 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from fastapi import FastAPI
 
 from detector_app.cli import listen
-from detector_app.connections import server_config
+from detector_app.connections import Server, server_config
 from tests.unit.detector_app.scripted import wait_until
 
 
@@ -21,7 +20,7 @@ def serving(
     with listen("127.0.0.1", 0) as listener:
         if send_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        server = uvicorn.Server(server_config(app, open_files))
+        server = Server(server_config(app, open_files))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

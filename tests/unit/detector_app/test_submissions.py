@@ -7,7 +7,11 @@ import weakref
 import numpy as np
 import pytest
 
-from detector_app.errors import AbandonedError, PipelineBusyError, PipelineStateError
+from detector_app.errors import (
+    AbandonedError,
+    PipelineBusyError,
+    PipelineClosingError,
+)
 from detector_app.pipeline import Pipeline
 from detector_app.states import LEGAL, State
 from spyv4 import ReadOptions
@@ -24,6 +28,30 @@ def test_a_full_queue_refuses_and_loses_nothing(pipeline):
     release.set()
     assert held.result(10).reads == 1
     assert [future.result(10).reads for future in waiting] == [2, 2]
+
+
+def test_a_queue_that_closes_looks_at_what_waits_and_takes_no_more(pipeline):
+    held, release = hold(pipeline)
+    first = pipeline.submit(IMAGE, OPTIONS)
+    pipeline.close_queue()
+    with pytest.raises(PipelineClosingError, match="is ending"):
+        pipeline.require_room()
+    on_its_way = pipeline.submit(IMAGE, OPTIONS)
+    release.set()
+    assert [answer.result(10).reads for answer in (held, first, on_its_way)] == [1, 2, 2]
+
+
+def test_what_still_waits_at_the_end_is_refused(pipeline):
+    held, release = hold(pipeline)
+    waiting = pipeline.submit(IMAGE, OPTIONS)
+    pipeline.close_queue()
+    pipeline.refuse_waiting()
+    with pytest.raises(PipelineClosingError):
+        waiting.result(10)
+    with pytest.raises(PipelineClosingError):
+        pipeline.submit(IMAGE, OPTIONS)
+    release.set()
+    assert held.result(10).reads == 1
 
 
 def test_sent_pictures_are_read_as_the_detector_reads_them(pipeline, detector):
@@ -48,7 +76,7 @@ def test_stop_is_idempotent_and_refuses_what_waits(detector):
     waiting = pipeline.submit(IMAGE, OPTIONS)
     stopping = threading.Thread(target=pipeline.stop)
     stopping.start()
-    with pytest.raises(PipelineStateError, match="shutting down"):
+    with pytest.raises(PipelineClosingError, match="is ending"):
         waiting.result(10)
     release.set()
     stopping.join(10)
@@ -56,9 +84,9 @@ def test_stop_is_idempotent_and_refuses_what_waits(detector):
     pipeline.stop()
     assert pipeline.state is State.STOPPED
     for command in LEGAL:
-        with pytest.raises(PipelineStateError, match=f"{command} is not possible"):
+        with pytest.raises(PipelineClosingError):
             pipeline.require(command)
-    with pytest.raises(PipelineStateError):
+    with pytest.raises(PipelineClosingError):
         pipeline.submit(IMAGE, OPTIONS)
 
 
