@@ -5,7 +5,7 @@ import time
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from detector_app.intake import Intake
@@ -25,6 +25,8 @@ from detector_app.settings import Settings
 from detector_app.uploads import discard_body, read_upload, while_connected
 from spyv4 import Detections
 from spyv4.errors import SPYv4Error
+
+JPEG = "image/jpeg"
 
 
 def detect_body(max_reads: int) -> dict[str, Any]:
@@ -52,6 +54,10 @@ def add_detect(
         places, f"{places} pictures are on their way already; send it again in a second"
     )
 
+    drawn: dict[int | str, dict[str, Any]] = {
+        200: {"content": {JPEG: {"schema": {"type": "string", "format": "binary"}}}}
+    }
+
     class Asked(BaseModel):
         reads: int | None = Field(None, description=f"looks at the picture, 1..{most}")
         score_threshold: float | None = Field(
@@ -63,17 +69,18 @@ def add_detect(
     @app.post(
         "/detect",
         response_model=DetectResponse,
-        responses=error_responses(400, 403, 408, 409, 413, 415, 421, 422, 503),
+        responses=error_responses(400, 401, 403, 408, 409, 413, 415, 421, 422, 503) | drawn,
         openapi_extra=detect_body(most),
     )
-    async def detect(request: Request, query: Annotated[Asked, Query()]) -> JSONResponse:
+    async def detect(request: Request, query: Annotated[Asked, Query()]) -> Response:
         """Find things in the picture that is the body, or the one file of a multipart form.
 
-        The parameters may also be fields of the form.
+        The parameters may also be fields of the form. `Accept: image/jpeg` asks for the picture
+        with the boxes drawn onto it.
         """
         asked = query.model_dump()
         body = await _detect(request, asked, settings, pipeline, intake, uploads, deadlines)
-        return JSONResponse(body)
+        return Response(body, media_type=JPEG) if isinstance(body, bytes) else JSONResponse(body)
 
 
 async def _detect(
@@ -84,7 +91,7 @@ async def _detect(
     intake: Intake,
     uploads: Places,
     deadlines: Deadlines,
-) -> dict[str, Any]:
+) -> dict[str, Any] | bytes:
     """What is answered to a request whose query asks for `asked`."""
     started = submitted = time.perf_counter()
     defaults = settings.sent_options(pipeline.detector.config)
@@ -109,9 +116,17 @@ async def _detect(
 
         partials: list[Detections] = []
         on_read = partials.append if parameters.per_read else None
-        look = intake.look(data, parameters.options(defaults), on_read, release=release)
+        look = intake.look(
+            data,
+            parameters.options(defaults),
+            on_read,
+            release=release,
+            annotated=request.headers.get("accept", "").strip().lower() == JPEG,
+        )
         del data
-        result = await while_connected(request, look)
+        result, jpeg = await while_connected(request, look)
+    if jpeg is not None:
+        return jpeg
     finished = time.perf_counter()
     timings = timings_of(result)
     timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)

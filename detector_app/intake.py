@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,21 @@ PIXELS_IN_FLIGHT = 50_000_000
 One picture of 50 megapixels takes 150 MB, and up to three times as much while it is decoded.
 """
 
+JPEG_QUALITY = 90
 DECODERS = 2
 """How many threads decode: the C library keeps hundreds of megabytes for each that ever did."""
+
+
+class Looked(NamedTuple):
+    """What became of a sent picture.
+
+    Attributes:
+        detections: what was found.
+        jpeg: the picture with the boxes, where that was asked for.
+    """
+
+    detections: Detections
+    jpeg: bytes | None
 
 
 class Intake:
@@ -49,7 +64,8 @@ class Intake:
         *,
         release: Callable[[], None],
         rasters: bool = False,
-    ) -> Detections:
+        annotated: bool = False,
+    ) -> Looked:
         """Decode a picture once there is room, and have the detector look at it.
 
         Cancelling this ends the look.
@@ -60,6 +76,7 @@ class Intake:
             on_read: called in the inference thread after every read; must be quick.
             release: called once it is decoded and `data` let go of.
             rasters: also sample the spikes of every layer.
+            annotated: also draw the boxes onto the picture.
 
         Raises:
             ImageError: not a picture, or a damaged one.
@@ -78,9 +95,8 @@ class Intake:
             answer = self._pipeline.submit(image, options, on_read, rasters=rasters)
         except BaseException:
             lease.release()
-            raise
-        finally:
             del image
+            raise
 
         loop = asyncio.get_running_loop()
 
@@ -88,8 +104,15 @@ class Intake:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(lease.release)
 
-        answer.add_done_callback(make_room)
-        return await asyncio.wrap_future(answer)
+        jpeg = None
+        try:
+            if annotated:
+                found = await asyncio.wrap_future(answer)
+                jpeg = await loop.run_in_executor(self._decoders, _draw, image, found)
+        finally:
+            del image
+            answer.add_done_callback(make_room)
+        return Looked(await asyncio.wrap_future(answer), jpeg)
 
     async def _decode(self, data: bytes, lease: Lease) -> NDArray[np.uint8]:
         """Decode a picture in a thread; the lease ends where it fails or is cancelled."""
@@ -102,6 +125,12 @@ class Intake:
             raise
         finally:
             del work  # a traceback would keep it, and the picture
+
+
+def _draw(image_bgr: NDArray[np.uint8], detections: Detections) -> bytes:
+    """The picture with its boxes as JPEG."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    return cv2.imencode(".jpg", detections.plot(image_bgr), quality)[1].tobytes()
 
 
 def _give_up(work: "asyncio.Future[NDArray[np.uint8]]", lease: Lease) -> None:

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from detector_app import uploads
 from detector_app.server import create_app
 from detector_app.settings import Settings
+from spyv4.preprocess import read_image
 from tests.unit.detector_app.running import hold
 from tests.unit.detector_app.scripted import wait_until
 from tests.unit.detector_app.serving import serving
@@ -376,3 +377,16 @@ def test_no_socket_opens_without_the_key(locked):
         pass
     with connect(address, additional_headers={"Cookie": f"spyv4_key={KEY}"}) as socket:
         assert json.loads(socket.recv())["type"] == "hello"
+
+
+@pytest.mark.parametrize("accept", ["image/jpeg", "Image/JPEG"])
+def test_the_picture_comes_back_with_its_boxes(client, detector, jpeg, accept):
+    query = {"score_threshold": 0.55, "reads": 2}
+    answer = client.post("/detect", content=jpeg, params=query, headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    drawn = read_image(answer.content).astype(int)
+    found = detector.detect(jpeg, **query)
+    assert len(found) > 0
+    plain = read_image(jpeg).astype(int)
+    assert 2 * np.abs(drawn - found.plot(jpeg)).mean() < np.abs(drawn - plain).mean()
+    assert client.post("/detect", content=jpeg, params=query).json()["detections"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detector_app import intake
-from detector_app.errors import PipelineStateError
+from detector_app.errors import PipelineClosingError
 from detector_app.intake import Intake
 from detector_app.pipeline import Pipeline
 from spyv4 import ReadOptions
@@ -68,12 +68,12 @@ def test_decoded_pictures_that_wait_count_too(pipeline, decoded):
         gone.cancel()
         await until(lambda: len(decoded) == 3 and len(pipeline.jobs) == 2)
         release.set()
-        assert all(result.reads == 1 for result in await asyncio.gather(*looks))
+        assert all(result.detections.reads == 1 for result in await asyncio.gather(*looks))
         held.result(10)
         for _ in range(5):
             with pytest.raises(ImageError, match="cut short"):
                 await look(DATA[:-30])
-        assert (await look()).reads == 1
+        assert (await look()).detections.reads == 1
         assert let_go == 6 * [DATA]  # all that were decoded
         pictures.close()
 
@@ -88,8 +88,22 @@ def test_a_picture_that_is_refused_makes_room(pipeline, decoded):
         pipeline.stop()
         for _ in range(3):
             async with asyncio.timeout(10):
-                with pytest.raises(PipelineStateError):
+                with pytest.raises(PipelineClosingError):
                     await pictures.look(DATA, OPTIONS, release=lambda: None)
+        pictures.close()
+
+    asyncio.run(run())
+
+
+def test_pictures_that_come_back_drawn_make_room_too(pipeline, decoded):
+    """Two fit; were the room of one kept, the last would be waited for for ever."""
+
+    async def run():
+        pictures = Intake(pipeline, PIXELS)
+        for _ in range(5):
+            async with asyncio.timeout(10):
+                looked = await pictures.look(DATA, OPTIONS, release=lambda: None, annotated=True)
+            assert looked.jpeg.startswith(b"\xff\xd8")
         pictures.close()
 
     asyncio.run(run())
