@@ -130,7 +130,7 @@ def _run_folder(arguments: argparse.Namespace) -> Iterator[Path]:
             path = arguments.run or newest_run()
         else:
             path = stack.enter_context(new_run(arguments.run, _network_name(arguments)))
-        if arguments.run is None:
+        if arguments.run is None and not arguments.dry_run:
             logger.info("the run is kept in %s", path)
         stack.enter_context(locked(path))
         yield path

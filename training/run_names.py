@@ -39,6 +39,8 @@ def new_run(given: Path | None, name: str) -> Iterator[Path]:
         if new:
             with suppress(OSError):  # it is not empty
                 path.rmdir()
+                if given is None:
+                    RUNS.rmdir()
 
 
 @contextmanager

@@ -43,6 +43,9 @@ def test_a_run_in_the_given_folder_is_not_overwritten() -> None:
 
 
 def test_a_new_folder_in_which_nothing_was_kept_goes_again() -> None:
+    with new_run(None, "nano"):
+        pass
+    assert not Path("runs").exists()
     with new_run(Path("a/given"), "nano"):
         assert Path("a/given").is_dir()
     assert not Path("a/given").exists()
