@@ -3,6 +3,7 @@
 import argparse
 import errno
 import socket
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from detector_app.connections import Server, raise_open_files, server_config
 from detector_app.pipeline import Pipeline
 from detector_app.server import create_app
 from detector_app.settings import Settings, add_model_options, load_settings
-from detector_app.window import has_gui, watch
+from detector_app.window import has_gui, print_lines, watch
 from spyv4.commandline import EXIT_OK, build_parser, run_command
 from spyv4.errors import ArgumentError
 
@@ -70,9 +71,10 @@ def webcam_command(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--view",
-        choices=("auto", "window", "browser"),
+        choices=("auto", "window", "browser", "none"),
         default="auto",
-        help="auto: a window where OpenCV can open one, the browser otherwise",
+        help="auto: a window where OpenCV can open one, the browser otherwise; none: a line of "
+        "JSON a frame",
     )
     parser.add_argument("--open", action="store_true", help="also open the browser")
     parser.add_argument(
@@ -103,7 +105,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _webcam(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
-    if arguments.view == "browser" or not has_gui():
+    blind = arguments.view == "none"
+    if arguments.view == "browser" or not (blind or has_gui()):
         reason = "OpenCV cannot open a window here (no display, or a headless build)"
         if arguments.view == "window":
             raise ArgumentError(f"{reason}; use --view browser")
@@ -116,12 +119,17 @@ def _webcam(arguments: argparse.Namespace) -> int:
     detector = settings.load_detector()
     pipeline = Pipeline(detector, source, settings.read_options(detector.config))
     try:
-        watch(pipeline)
+        if blind:
+            print_lines(pipeline, sys.stdout)
+        else:
+            watch(pipeline)
     finally:
         pipeline.stop()
-        cv2.destroyAllWindows()
+        if not blind:
+            cv2.destroyAllWindows()
     counts = pipeline.capture.counts
-    print(f"{counts.captured} frames: {counts.consumed} shown, {counts.dropped} skipped")
+    summary = f"{counts.captured} frames: {counts.consumed} shown, {counts.dropped} skipped"
+    print(summary, file=sys.stderr if blind else sys.stdout)
     return EXIT_OK
 
 

@@ -17,12 +17,9 @@ from spyv4.commandline import (
     build_parser,
     positive,
     run_command,
-    share,
 )
 from spyv4.config import MAX_READS
 from spyv4.extras import require_extra
-from spyv4.options import ReadOptions
-from spyv4.types import class_labels
 
 
 def detect_command(argv: list[str] | None = None) -> int:
@@ -81,20 +78,6 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
 
 def _add_looking(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add(
-        "--classes",
-        type=_names,
-        metavar="A,B",
-        help="only these classes (all)",
-    )
-    add(
-        "--iou-threshold",
-        type=share,
-        default=ReadOptions().iou_threshold,
-        metavar="I",
-        help="boxes of a class that overlap more are one, 0..1 (%(default)s)",
-    )
-    add("--agnostic-nms", action="store_true", help="boxes of different classes, too")
     add("--every", type=positive, default=1, metavar="N", help="of a clip one frame in N (1)")
     add(
         "--carry-state",
@@ -139,20 +122,8 @@ def _looker(arguments: argparse.Namespace) -> Looker:
     """The detector, loaded, and how it is to look."""
     settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
     detector = settings.load_detector()
-    if arguments.classes is not None:
-        class_labels(arguments.classes, detector.config.class_names)
-    return Looker(
-        detector,
-        settings.reads,
-        {
-            "score_threshold": settings.score_threshold,
-            "iou_threshold": arguments.iou_threshold,
-            "agnostic_nms": arguments.agnostic_nms,
-            "carry_state": settings.carry_state,
-        },
-        arguments.classes,
-        arguments.track,
-    )
+    options = settings.read_options(detector.config)
+    return Looker(detector, options, arguments.track)
 
 
 def _path(text: str) -> Path:
@@ -162,13 +133,3 @@ def _path(text: str) -> Path:
             f"{text} is an address; download it, or watch it with spyv4-webcam --source"
         )
     return Path(text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Names between commas, as an argument's type."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise argparse.ArgumentTypeError(
-            f"must be names of classes such as person,car, not {text!r}"
-        )
-    return names

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from detector_app.hosts import ANY_HOST, is_host, is_loopback
 from detector_app.sources import Source, parse_source
-from spyv4.commandline import add_score_threshold
+from spyv4.commandline import add_score_threshold, names, share
 from spyv4.config import MAX_READS, ModelConfig
 from spyv4.detector import Detector, RuntimeName
 from spyv4.errors import ConfigError
@@ -41,6 +41,11 @@ class Settings:
         reads: reads of a live frame at first, None for the model's own.
         score_threshold: least score of a box where a client says none, 0..1; None for that of the
             weights.
+        iou_threshold: boxes of a class that overlap more are one object where a client says nothing
+            else, 0..1.
+        agnostic_nms: boxes of different classes, too.
+        classes: names of those to look for (in the environment separated by commas); all where
+            there are none.
         carry_state: start each live frame from the state the last one left, as the authors' webcam
             loop does, instead of anew.
         start_seed: start from random potentials drawn with this seed, as the authors' code does,
@@ -68,6 +73,9 @@ class Settings:
     compile: bool = False
     reads: Reads | None = None
     score_threshold: Share | None = None
+    iou_threshold: Share = ReadOptions().iou_threshold
+    agnostic_nms: bool = False
+    classes: tuple[str, ...] = ()
     carry_state: bool = False
     start_seed: Whole | None = None
     max_reads: Reads = 32
@@ -121,6 +129,9 @@ class Settings:
         options = ReadOptions(
             reads=self.reads or min(model.reads, self.max_reads),
             score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+            agnostic_nms=self.agnostic_nms,
+            classes=self.classes,
             carry_state=self.carry_state,
             start_seed=self.start_seed,
         )
@@ -168,6 +179,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
     add_score_threshold(parser)
+    parser.add_argument(
+        "--iou-threshold",
+        type=share,
+        metavar="I",
+        help=f"boxes of a class that overlap more are one, 0..1 ({ReadOptions().iou_threshold})",
+    )
+    parser.add_argument(
+        "--agnostic-nms", action="store_true", default=None, help="boxes of different classes, too"
+    )
+    parser.add_argument("--classes", type=names, metavar="A,B", help="only these classes (all)")
 
 
 def load_settings(

@@ -1,9 +1,11 @@
 """The live view in a window of OpenCV."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
 import cv2
 import numpy as np
@@ -61,21 +63,49 @@ def watch(pipeline: Pipeline, show: Callable[[Image], bool] = show_window) -> No
     Raises:
         SourceError: where the source is not there or was lost.
     """
-    mailbox, image = Mailbox(), None
+    image = None
     strip = RasterStrip(shallow_and_deep(pipeline.detector.layer_names))
+    for updates in follow(pipeline):
+        for update in updates:
+            strip.add(update.detections)
+        if updates:
+            image = compose(updates[-1], strip, pipeline.frame_rate.per_s)
+        # Also where nothing new came: a window answers keys only while it is shown.
+        if image is not None and not show(image):
+            return
+
+
+def print_lines(pipeline: Pipeline, stream: TextIO) -> None:
+    """Start the pipeline and write a line of JSON for every frame, until the source ends.
+
+    Frames that come faster than they are read are skipped; `frame` counts all of them.
+
+    Raises:
+        SourceError: where the source is not there or was lost.
+    """
+    for updates in follow(pipeline):
+        for update in updates:
+            if update.detections.reads == update.reads:  # the last of its frame
+                line = {"frame": update.frame.id, "latency_ms": round(update.latency_ms, 2)}
+                line |= update.detections.to_dict()
+                stream.write(json.dumps(line) + "\n")
+        stream.flush()
+
+
+def follow(pipeline: Pipeline) -> Iterator[list[Update]]:
+    """Start the pipeline; the reads that have come since, again and again until the source ends.
+
+    Raises:
+        SourceError: where the source is not there or was lost.
+    """
+    mailbox = Mailbox()
     pipeline.watch(mailbox)
     pipeline.start()
     try:
         while True:
             finished = pipeline.finished
             updates = mailbox.drain(timeout_s=0.1)
-            for update in updates:
-                strip.add(update.detections)
-            if updates:
-                image = compose(updates[-1], strip, pipeline.frame_rate.per_s)
-            # Also where nothing new came: a window answers keys only while it is shown.
-            if image is not None and not show(image):
-                return
+            yield updates
             if pipeline.error is not None:
                 raise pipeline.error
             if finished and not updates:

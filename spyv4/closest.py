@@ -3,7 +3,7 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec, TypeVar
 
 from spyv4.errors import ArgumentError
@@ -22,6 +22,19 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {prefix + close[0]!r}?" if close else ""
+
+
+def class_labels(names: Iterable[str], class_names: Sequence[str]) -> list[int]:
+    """Indices of classes.
+
+    Raises:
+        ArgumentError: if one is not there; names the closest.
+    """
+    for name in names:
+        if name not in class_names:
+            hint = did_you_mean(name, class_names) or f"; choose from {', '.join(class_names)}"
+            raise ArgumentError(f"unknown class {name!r}{hint}")
+    return [class_names.index(name) for name in names]
 
 
 def names_closest(function: Callable[P, T]) -> Callable[P, T]:

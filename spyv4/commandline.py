@@ -93,3 +93,13 @@ def add_score_threshold(parser: argparse.ArgumentParser | argparse._ArgumentGrou
         metavar="S",
         help="least score of a box, 0..1 (that of the weights, chosen where they were evaluated)",
     )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names between commas, as an argument's type."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(
+            f"must be names of classes such as person,car, not {text!r}"
+        )
+    return found

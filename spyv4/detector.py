@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args, overload
 
-from spyv4.closest import names_closest
+from spyv4.closest import class_labels, names_closest
 from spyv4.config import ModelConfig, height_and_width
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
@@ -166,13 +166,13 @@ class Detector:
             **options: the other fields of `ReadOptions`.
 
         Raises:
-            ArgumentError: at once, if a layer to show is not there.
+            ArgumentError: at once, if a layer to show or a class is not there.
             ConfigError: at once, if an option is out of range.
         """
-        return self._stream(frames, self.options(reads, **options))
+        return self.stream_by(self.options(reads, **options), frames)
 
-    def _stream(self, frames: Iterable[Picture], options: ReadOptions) -> Iterator[Detections]:
-        """The frames of `stream`, one by one."""
+    def stream_by(self, options: ReadOptions, frames: Iterable[Picture]) -> Iterator[Detections]:
+        """`stream` under options that are checked already."""
         state: SPYv4State | None = None
         last = options.reads or self.config.reads
         for frame in frames:
@@ -184,10 +184,13 @@ class Detector:
         """Keywords as `ReadOptions`, checked.
 
         Raises:
-            ArgumentError: if a layer to show is not there.
+            ArgumentError: if a layer to show or a class is not there.
             ConfigError: if an option is out of range.
         """
         values: dict[str, Any] = {"reads": reads, **options}
+        classes = options.get("classes", ())
+        values["classes"] = (classes,) if isinstance(classes, str) else tuple(classes)
+        class_labels(values["classes"], self.config.class_names)
         values["raster_layers"] = tuple(options.get("raster_layers", ()))
         for name in values["raster_layers"]:
             if name not in self.layer_names:

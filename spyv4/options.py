@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 
 from pydantic import Field
 
+from spyv4.closest import class_labels
 from spyv4.config import MAX_READS, ModelConfig
 from spyv4.validation import Count, Share, Whole, configuration
 
@@ -25,6 +26,7 @@ class ReadOptions:
             and the average of a leaky read-out), as the authors' webcam loop does, instead of anew.
         start_seed: start from potentials that are uniform in 0..1, drawn with this seed, as the
             authors' code does, instead of from rest; None for rest.
+        classes: names of the classes to look for; all where there are none.
         agnostic_nms: boxes that overlap more than `iou_threshold` are one object even where their
             classes differ; the class of the highest score is kept.
     """
@@ -37,6 +39,7 @@ class ReadOptions:
     raster_layers: tuple[str, ...] = ()
     carry_state: bool = False
     start_seed: Whole | None = None
+    classes: tuple[str, ...] = ()
     agnostic_nms: bool = False
 
     @property
@@ -45,7 +48,12 @@ class ReadOptions:
         return self.activity or bool(self.raster_layers)
 
     def resolved(self, model: ModelConfig) -> "ReadOptions":
-        """With the weights' own numbers in place of None."""
+        """With the weights' own numbers in place of None.
+
+        Raises:
+            ArgumentError: if they do not know a class; names the closest.
+        """
+        class_labels(self.classes, model.class_names)
         threshold = self.score_threshold
         return replace(
             self,
@@ -64,4 +72,5 @@ class ReadKeywords(TypedDict, total=False):
     raster_layers: Sequence[str]
     carry_state: bool
     start_seed: int | None
+    classes: Sequence[str]
     agnostic_nms: bool

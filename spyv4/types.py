@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spyv4.closest import did_you_mean
+from spyv4.closest import class_labels
 from spyv4.drawing import class_colour, draw_boxes, write_picture
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
@@ -235,16 +235,3 @@ class Detections:
                 f"{self.image_size[0]} pixels, not {frame.shape[1]} x {frame.shape[0]}"
             )
         return frame
-
-
-def class_labels(names: Iterable[str], class_names: Sequence[str]) -> list[int]:
-    """Indices of classes.
-
-    Raises:
-        ArgumentError: if one is not there; names the closest.
-    """
-    for name in names:
-        if name not in class_names:
-            hint = did_you_mean(name, class_names) or f"; choose from {', '.join(class_names)}"
-            raise ArgumentError(f"unknown class {name!r}{hint}")
-    return [class_names.index(name) for name in names]

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spyv4.closest import class_labels
 from spyv4.config import ModelConfig
 from spyv4.heads.boxes import cxcywh_to_xyxy
 from spyv4.heads.codec import CODECS
@@ -43,19 +44,29 @@ def decode(maps: Maps, config: ModelConfig, options: ReadOptions) -> list[RawDet
     Args:
         maps: raw head maps of B pictures.
         config: classes, codec and anchors.
-        options: thresholds and the most boxes a picture.
+        options: thresholds, classes and the most boxes a picture.
+
+    Raises:
+        ArgumentError: if a class of `options` is none of `config`.
     """
+    labels = class_labels(options.classes, config.class_names)
     boxes, scores = [], []
     for level in split_levels(maps, config):
         cells = grid_cells(*level.raw.shape[2:4], level.raw.device)
         anchors = level.anchors[:, None, None]
         decoded = CODECS[config.codec](level.raw[..., :4], cells, anchors, level.stride)
         boxes.append(cxcywh_to_xyxy(decoded).flatten(1, 3))
-        scores.append((level.raw[..., 4:5].sigmoid() * level.raw[..., 5:].sigmoid()).flatten(1, 3))
+        chances = level.raw[..., 5:]
+        if labels:
+            chances = chances[..., labels]
+        scores.append((level.raw[..., 4:5].sigmoid() * chances.sigmoid()).flatten(1, 3))
     threshold = options.score_threshold
     least = config.score_threshold if threshold is None else threshold
     pairs = zip(torch.cat(boxes, dim=1).cpu(), torch.cat(scores, dim=1).cpu(), strict=True)
-    return [_best(of_boxes, of_scores, least, options) for of_boxes, of_scores in pairs]
+    found = [_best(of_boxes, of_scores, least, options) for of_boxes, of_scores in pairs]
+    if labels:
+        found = [raw._replace(labels=np.array(labels)[raw.labels]) for raw in found]
+    return found
 
 
 def _best(

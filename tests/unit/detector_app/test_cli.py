@@ -1,7 +1,9 @@
+import json
 import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 
 from detector_app import cli, window
@@ -158,3 +160,25 @@ def test_importing_the_app_prints_nothing():
         [sys.executable, "-c", "import detector_app.cli"], capture_output=True, check=True
     )
     assert done.stdout == done.stderr == b""
+
+
+def test_without_a_view_a_line_is_written_for_every_frame(tmp_path, capsys):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 5.0, (64, 48))
+    for level in range(4):
+        writer.write(np.full((48, 64, 3), 60 * level, np.uint8))
+    writer.release()
+    assert webcam_command(["--source", str(path), "--view", "none", "--reads", "2"]) == 0
+    shown = capsys.readouterr()
+    lines = [json.loads(line) for line in shown.out.splitlines()]
+    assert [line["frame"] for line in lines] == [0, 1, 2, 3]
+    for line in lines:
+        assert (line["reads"], line["width"], line["height"]) == (2, 64, 48)
+        assert line["latency_ms"] > 0
+        assert isinstance(line["detections"], list)
+    assert "4 frames" in shown.err
+
+
+def test_a_class_that_there_is_not_is_named(capsys):
+    assert webcam_command(["--source", "demo", "--view", "none", "--classes", "cat,dgo"]) == 2
+    assert "unknown class 'dgo'" in capsys.readouterr().err

@@ -2,7 +2,8 @@ import pytest
 
 from detector_app.errors import SourceError
 from detector_app.settings import Settings, load_settings
-from spyv4.errors import ConfigError
+from spyv4.config import model_preset
+from spyv4.errors import ArgumentError, ConfigError
 
 
 def test_defaults_then_environment_then_command_line():
@@ -98,3 +99,12 @@ def test_strangers_are_let_in_only_when_told(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "[::1]"])
 def test_this_machine_needs_no_key(host):
     Settings(host=host).require_guard()
+
+
+def test_what_is_looked_for_is_a_setting():
+    settings = load_settings({"agnostic_nms": True}, {"SPYV4_CLASSES": "cat, dog"})
+    options = settings.read_options(model_preset("spyv4-nano"))
+    assert (options.classes, options.agnostic_nms) == (("cat", "dog"), True)
+    assert settings.sent_options(model_preset("spyv4-nano")).classes == ("cat", "dog")
+    with pytest.raises(ArgumentError, match="unknown class 'lion'"):
+        Settings(classes=("lion",)).read_options(model_preset("spyv4-nano"))

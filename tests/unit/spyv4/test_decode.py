@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from spyv4 import ReadOptions
 from spyv4.config import ModelConfig
+from spyv4.errors import ArgumentError
 from spyv4.heads.decode import MIN_CANDIDATES, RawDetections, decode
 from spyv4.heads.levels import split_levels
 from spyv4.network.readout import Maps
@@ -176,3 +178,14 @@ def test_outputs_are_read_anchor_by_anchor() -> None:
     coarse = values.view(1, -1, 1, 1).expand(1, OUTPUTS, 3, 4)
     level = split_levels((coarse, silent()[1]), CONFIG)[0]
     assert level.raw[0, 1, 2, 3].tolist() == list(range(8, 16))
+
+
+def test_only_some_classes_are_looked_for() -> None:
+    """They leave room for others in the number of detections, and are no rivals."""
+    assert look(overlapping(1))[0].labels.tolist() == [0, 1]
+    (found,) = look(overlapping(1), classes=(CONFIG.class_names[1],), agnostic_nms=True)
+    assert found.labels.tolist() == [1]
+    (found,) = look(overlapping(1), classes=CONFIG.class_names[1::-1], max_detections=1)
+    assert found.labels.tolist() == [0]
+    with pytest.raises(ArgumentError, match="unknown class 'ct'; did you mean 'cat'"):
+        look(silent(), classes=("ct",))

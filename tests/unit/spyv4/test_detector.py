@@ -252,3 +252,15 @@ def test_words_that_nobody_knows_name_the_closest(detector: Detector) -> None:
     for call in (detector.detect, detector.reads, detector.options):
         with pytest.raises(ConfigError, match="'score_treshold'; did you mean 'score_threshold'"):
             call(frame(), score_treshold=0.5)  # type: ignore[operator]
+
+
+def test_only_classes_that_are_asked_for_are_found(detector: Detector) -> None:
+    every: Any = ANY | {"max_detections": 10_000}
+    everything = detector.detect(frame(), **every)
+    name = everything.names[0]
+    assert set(everything.names) != {name}
+    for classes in (name, [name], (name,)):
+        some = detector.detect(frame(), classes=classes, **every)
+        assert_same(some, everything.filter(name))
+    with pytest.raises(ArgumentError, match="unknown class 'nothing'"):
+        detector.stream([], classes=["nothing"])
