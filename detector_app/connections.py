@@ -185,7 +185,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         pipeline: Pipeline = self.config.app.state.pipeline  # type: ignore[union-attr]
-        pipeline.close_queue()
+        pipeline.jobs.close()
         loop = asyncio.get_running_loop()
         refusal = loop.call_later(GRACE_S - ANSWER_S, pipeline.refuse_waiting)
         try:

@@ -131,12 +131,16 @@ async def _detect(
     timings = timings_of(result)
     timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)
     timings["total"] = round(1000 * (finished - started), 2)
+    return _answer(result, partials) | {"timings_ms": timings}
+
+
+def _answer(result: Detections, partials: list[Detections]) -> dict[str, Any]:
+    """What was found, after the last read and those before it, as plain values."""
     return {
         "width": result.image_size[1],
         "height": result.image_size[0],
         "reads": result.reads,
         "detections": boxes_of(result),
         "firing_rates": rates_of(result),
-        "timings_ms": timings,
         "per_read": [read_result(partial) for partial in partials] or None,
     }

@@ -26,6 +26,9 @@ class PipelineStateError(SPYv4Error):
 class PipelineClosingError(SPYv4Error):
     """The server is ending; another one, or the next, will look at the picture."""
 
+    def __init__(self) -> None:
+        super().__init__("the server is ending; send this again in some seconds")
+
 
 class PipelineFailedError(SPYv4Error):
     """The inference thread broke down; the log says why."""

@@ -97,21 +97,14 @@ class Intake:
             lease.release()
             del image
             raise
-
-        loop = asyncio.get_running_loop()
-
-        def make_room(_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(lease.release)
-
-        jpeg = None
+        loop, jpeg = asyncio.get_running_loop(), None
         try:
             if annotated:
                 found = await asyncio.wrap_future(answer)
                 jpeg = await loop.run_in_executor(self._decoders, _draw, image, found)
         finally:
             del image
-            answer.add_done_callback(make_room)
+            answer.add_done_callback(_releasing(lease, loop))
         return Looked(await asyncio.wrap_future(answer), jpeg)
 
     async def _decode(self, data: bytes, lease: Lease) -> NDArray[np.uint8]:
@@ -125,6 +118,16 @@ class Intake:
             raise
         finally:
             del work  # a traceback would keep it, and the picture
+
+
+def _releasing(lease: Lease, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
+    """What makes room, called from any thread."""
+
+    def release(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(lease.release)
+
+    return release
 
 
 def _draw(image_bgr: NDArray[np.uint8], detections: Detections) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_app.errors import PipelineBusyError
+from detector_app.errors import PipelineBusyError, PipelineClosingError
 from detector_app.telemetry import LatencyWindow, RateMeter
 from spyv4 import Detections, ReadOptions
 from spyv4.errors import SPYv4Error
@@ -61,14 +61,24 @@ class JobQueue:
         self.done = 0
         """Jobs that were answered to somebody."""
         self.rate, self.latency = RateMeter(), LatencyWindow()
+        self._closing = False
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def close(self) -> None:
+        """Have no room for more; what is on its way is looked at while there is time."""
+        self._closing = True
+
     def require_room(self) -> None:
-        """Raise `PipelineBusyError` where `put` would."""
+        """Raise what `put` would raise now, or will once the queue is closed."""
+        if self._closing:
+            raise PipelineClosingError
+        self._require_place()
+
+    def _require_place(self) -> None:
         if len(self._waiting) >= self.size:
             raise PipelineBusyError(
                 f"{self.size} pictures wait already; send this one again in a second"
@@ -81,7 +91,7 @@ class JobQueue:
             PipelineBusyError: where `size` jobs wait already.
         """
         with self._lock:
-            self.require_room()
+            self._require_place()
             self._waiting.append(job)
         # Not a function that knows the job: the two would keep each other, and the picture.
         job.result.add_done_callback(self._forget)

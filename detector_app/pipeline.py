@@ -33,7 +33,6 @@ from spyv4.reading import EVERY_READ
 
 logger = logging.getLogger(__name__)
 FAILED = "the detector failed; its log says why; start it again"
-CLOSING = "the server is ending; send this again in some seconds"
 SILENCE_S = 10.0
 """A running source that delivers nothing for so long counts as lost."""
 
@@ -46,6 +45,9 @@ class Pipeline:
         source: what viewers watch, or None; `select` another.
         options: how live frames are looked at; replace it at any time.
         queue_size: how many pictures may wait.
+
+    Attributes:
+        failed: whether the inference thread broke down; only a new start helps.
     """
 
     def __init__(
@@ -64,8 +66,8 @@ class Pipeline:
         self.source = source
         self._wake = threading.Condition()
         self._viewers: set[Mailbox] = set()
-        self._started = self._stopping = self._failed = self._reading = False
-        self._closing = self._refusing = False
+        self._started = self._stopping = self.failed = self._reading = False
+        self._refusing = False
         self.capture = Capture(self._notify)
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
@@ -74,7 +76,7 @@ class Pipeline:
         """What the pipeline is doing."""
         if not self._started or self._stopping:
             return State.STOPPED
-        if self._failed or self.capture.error is not None:
+        if self.failed or self.capture.error is not None:
             return State.ERROR
         watched = self._viewers and self.source is not None and not self.capture.ended
         return State.RUNNING if watched else State.IDLE
@@ -82,14 +84,9 @@ class Pipeline:
     @property
     def error(self) -> SPYv4Error | None:
         """Why the state is ERROR, or None."""
-        if self._failed:
+        if self.failed:
             return PipelineFailedError(FAILED)
         return self.capture.error
-
-    @property
-    def failed(self) -> bool:
-        """Whether the inference thread broke down; only a new start helps."""
-        return self._failed
 
     @property
     def finished(self) -> bool:
@@ -109,14 +106,10 @@ class Pipeline:
         self.capture.start()
         self._thread.start()
 
-    def close_queue(self) -> None:
-        """Have no room for more; what is on its way is looked at while there is time."""
-        self._closing = True
-
     def refuse_waiting(self) -> None:
-        """Give up what waits and what still comes: there is no time left."""
+        """Give up what waits and what still comes."""
         self._refusing = True
-        self.jobs.refuse_all(PipelineClosingError(CLOSING))
+        self.jobs.refuse_all(PipelineClosingError())
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End both threads and refuse what waits; may be called any number of times."""
@@ -194,8 +187,6 @@ class Pipeline:
     def require_room(self) -> None:
         """Raise what `submit` would raise now."""
         self.require("submit")
-        if self._closing:
-            raise PipelineClosingError(CLOSING)
         self.jobs.require_room()
 
     def require(self, command: str) -> None:
@@ -205,10 +196,10 @@ class Pipeline:
             PipelineFailedError: whatever the command, once the inference thread broke down.
             PipelineClosingError: likewise after `refuse_waiting`.
         """
-        if self._failed:
+        if self.failed:
             raise PipelineFailedError(FAILED)
         if self._refusing:
-            raise PipelineClosingError(CLOSING)
+            raise PipelineClosingError
         state = self.state
         if state not in LEGAL[command]:
             legal = ", ".join(sorted(legal.value for legal in LEGAL[command]))
@@ -235,7 +226,7 @@ class Pipeline:
         except Exception:
             logger.exception("the inference thread failed")
             with self._wake:
-                self._failed = True
+                self.failed = True
                 self.capture.select(None)
             self.jobs.refuse_all(PipelineFailedError(FAILED))
 

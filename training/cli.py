@@ -166,30 +166,19 @@ def _train(
     loader = _build_loader(arguments, config, images, folder, device)
     model = _build_model(arguments, config, loader, stop).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.precision == "auto" and arguments.deterministic:
-        config = replace(config, precision="float32")
-    if config.precision == "auto":
-        precision = faster_training(model) if processes.is_lead() else "float32"
-        config = replace(config, precision=processes.from_lead(precision))
+    config = _with_precision(config, model, arguments)
     processes.take_from_lead(model)
     synchronise_batch_norm(model)
     state = RunState(model, loader, config)
     if saved is not None:
         state.load_state_dict(saved)
         _restore_weights(state, folder)
-    trainer = Trainer(
-        state,
-        loader,
-        folder,
-        compile_step=not arguments.no_compile,
-        save_every_s=arguments.save_minutes * 60,
-    )
+    pace = {"compile_step": not arguments.no_compile, "save_every_s": arguments.save_minutes * 60}
+    trainer = Trainer(state, loader, folder, **pace)
     pictures = {"training": images} | ({"evaluation": eval_images} if eval_images else {})
     if arguments.dry_run:
         with stop.at_once("trying a few batches"):
-            description = describe_run(trainer, pictures)
-        if processes.is_lead():
-            print(description)
+            _say(describe_run(trainer, pictures))
         return 0
     run_report = RunReport(loader, pictures, source.title + (arguments.eval or source.eval_set))
     evaluation = RunEvaluation(eval_images, arguments.eval_every, run_report, arguments.patience)
@@ -200,11 +189,28 @@ def _train(
         log.event({"config": to_mapping(config), "pictures": len(images), "started": now()})
         report = _train_and_evaluate(trainer, log, stop, evaluation)
     stop.say = None
-    if processes.is_lead():
-        if not state.complete:
-            print(_where_stopped(state, folder), file=sys.stderr)
-        print(json.dumps(report))
+    if processes.is_lead() and not state.complete:
+        print(_where_stopped(state, folder), file=sys.stderr)
+    _say(json.dumps(report))
     return 0
+
+
+def _say(text: str) -> None:
+    """The result of the command, once."""
+    if processes.is_lead():
+        print(text)
+
+
+def _with_precision(
+    config: TrainingConfig, model: SPYv4, arguments: argparse.Namespace
+) -> TrainingConfig:
+    """With the precision that trains faster here, where none was chosen."""
+    if config.precision != "auto":
+        return config
+    if arguments.deterministic:  # what is measured may change
+        return replace(config, precision="float32")
+    precision = faster_training(model) if processes.is_lead() else "float32"
+    return replace(config, precision=processes.from_lead(precision))
 
 
 def _device(arguments: argparse.Namespace) -> torch.device:

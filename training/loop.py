@@ -102,11 +102,9 @@ class Trainer:
                     if state.between_epochs or stopped or overdue:
                         self._save()
                         saved_step, saved_at = state.step, time.monotonic()
-                    if stopped:
-                        break
-                    if state.between_epochs:
+                    if not stopped and state.between_epochs:
                         self._between_epochs(after_epoch)
-                    if state.complete:  # perhaps early
+                    if stopped or state.complete:  # perhaps early
                         break
             except DataWorkerError:
                 if state.step > saved_step:

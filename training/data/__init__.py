@@ -1,6 +1,7 @@
 """Pictures and boxes: reading, augmenting and batching them."""
 
-from training.data.loader import Batch, LoaderOptions, TrainingLoader
+from training.data.batches import Batch
+from training.data.loader import LoaderOptions, TrainingLoader
 from training.data.objects import training_objects
 from training.data.source import DataSource, open_source
 from training.data.voc import AnnotatedImage, ObjectAnnotation, parse_image_sets, read_split

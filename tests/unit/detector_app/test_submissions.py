@@ -33,7 +33,7 @@ def test_a_full_queue_refuses_and_loses_nothing(pipeline):
 def test_a_queue_that_closes_looks_at_what_waits_and_takes_no_more(pipeline):
     held, release = hold(pipeline)
     first = pipeline.submit(IMAGE, OPTIONS)
-    pipeline.close_queue()
+    pipeline.jobs.close()
     with pytest.raises(PipelineClosingError, match="is ending"):
         pipeline.require_room()
     on_its_way = pipeline.submit(IMAGE, OPTIONS)
@@ -44,7 +44,7 @@ def test_a_queue_that_closes_looks_at_what_waits_and_takes_no_more(pipeline):
 def test_what_still_waits_at_the_end_is_refused(pipeline):
     held, release = hold(pipeline)
     waiting = pipeline.submit(IMAGE, OPTIONS)
-    pipeline.close_queue()
+    pipeline.jobs.close()
     pipeline.refuse_waiting()
     with pytest.raises(PipelineClosingError):
         waiting.result(10)

@@ -1,0 +1,149 @@
+"""Batches of training pictures, each of which depends on (seed, epoch, step) alone."""
+
+import os
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from training.config import AugmentationConfig, TrainingConfig
+from training.data.cache import PictureCache
+from training.data.pictures import Picture, Sample
+from training.data.sizes import Size, size_of_batch
+from training.distillation.teacher import Teacher, TeacherView
+from training.errors import DatasetError
+
+if TYPE_CHECKING:
+    from training.data.augment import Augmenter
+
+Place = tuple[int, int]
+"""(epoch, step) of a batch, both from 0."""
+_ORDER, _SAMPLE = 0, 1
+ROUNDING = 1e-9
+"""The rounding errors of sums must not cost a picture."""
+# The plain stretch of evaluation.
+_PLAIN = AugmentationConfig(
+    flip_probability=0,
+    scale=(1.0, 1.0),
+    aspect=0,
+    mosaic_probability=0,
+    colour_probability=0,
+    min_visible=0,
+    min_side_px=ROUNDING,
+)
+
+
+class Batch(NamedTuple):
+    """Pictures for one step.
+
+    Attributes:
+        images: uint8 [batch, 3, height, width] RGB, channels last in memory; the size may differ
+            from batch to batch (`multi_scale`).
+        targets: float32 [n, 6], (index in the batch, class index, cx, cy, width, height) in
+            continuous pixels of the images, from 0.
+        teacher: what the teacher says of the images, where there is one.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    teacher: TeacherView | None = None
+
+
+class Batches(Dataset[Batch | DatasetError]):
+    """(epoch, step) -> batch."""
+
+    def __init__(
+        self,
+        cache: PictureCache,
+        annotations: Sequence[NDArray[np.float32]],
+        repeats: NDArray[np.float64],
+        config: TrainingConfig,
+        part: tuple[int, int],
+        *,
+        augment: bool,
+        teacher: Path | None,
+    ) -> None:
+        self._cache = cache
+        self._annotations = annotations
+        self._repeats = repeats
+        self._config = config
+        which, parts = part
+        size = config.batch_size // parts
+        self._part = range(which * size, (which + 1) * size)
+        self._teacher = teacher
+        self._augmentation = config.augmentation if augment else _PLAIN
+
+    @lru_cache(maxsize=2)  # noqa: B019 - one of these a run
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Indices of the pictures, at least as many as the epoch has samples.
+
+        The repeat factors are rounded up or down at random with the right mean, by systematic
+        sampling, which keeps the length the same every epoch.
+        """
+        rng = np.random.default_rng((self._config.seed, epoch, _ORDER))
+        shuffled = rng.permutation(len(self._repeats))
+        ends = np.floor(np.cumsum(self._repeats[shuffled]) + rng.random() + ROUNDING)
+        counts = np.diff(ends, prepend=0).astype(np.int64)
+        return rng.permutation(np.repeat(shuffled, counts))
+
+    @cache  # noqa: B019 - one of these a run
+    def _augmenter(self, image_size: Size) -> "Augmenter":
+        """Made where it is used: albumentations takes long to load."""
+        from training.data import augment
+
+        return augment.Augmenter(self._augmentation, image_size)
+
+    def __getitem__(self, place: Place) -> Batch | DatasetError:
+        """The batch of (epoch, step); an error is a value here, since workers garble exceptions."""
+        epoch, step = place
+        size, nominal = len(self._part), self._config.model.image_size
+        share = self._augmentation.multi_scale
+        image_size = size_of_batch(nominal, share, self._config.seed, epoch, step)
+        augmenter = self._augmenter(image_size)
+        images = np.empty((size, *image_size, 3), np.uint8)
+        drawn = []
+        try:
+            first = step * self._config.batch_size
+            for index, offset in enumerate(self._part):
+                images[index], rows = self._sample(augmenter, epoch, first + offset)
+                drawn.append(rows)
+        except DatasetError as error:
+            return error
+        samples = np.repeat(np.arange(size), [len(rows) for rows in drawn])
+        rows = augmenter.cut(np.column_stack((np.concatenate(drawn), samples)))
+        low, high = rows[:, :2], rows[:, 2:4]
+        targets = np.hstack(
+            (rows[:, 9:], rows[:, 4:5], (low + high) / 2, high - low), dtype=np.float32
+        )
+        pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
+        view = None
+        if self._teacher is not None:
+            names = self._config.model.class_names
+            view = _teacher_of_process(os.getpid(), self._teacher, names)(pictures)
+        return Batch(pictures, torch.from_numpy(targets), view)
+
+    def _sample(
+        self, augmenter: "Augmenter", epoch: int, position: int
+    ) -> tuple[Picture, NDArray[np.float64]]:
+        """The sample at `position` of `epoch`, its boxes not cut yet."""
+        rng = np.random.default_rng((self._config.seed, epoch, _SAMPLE, position))
+        order = self.order(epoch)
+        if rng.random() >= self._augmentation.mosaic_share(epoch):
+            return augmenter.single(self._load(order[position]), rng)
+        others = rng.integers(len(order), size=3)
+        return augmenter.mosaic([self._load(order[i]) for i in (position, *others)], rng)
+
+    def _load(self, index: int) -> Sample:
+        """Picture `index` as it is kept."""
+        return self._cache[index], self._annotations[index]
+
+
+@lru_cache(maxsize=1)
+def _teacher_of_process(_pid: int, path: Path, class_names: tuple[str, ...]) -> Teacher:
+    """A teacher of this process's own: ONNX Runtime's threads do not survive a fork."""
+    return Teacher(path, class_names)
