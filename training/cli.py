@@ -113,6 +113,8 @@ def _run(arguments: argparse.Namespace, stop: Interrupts) -> int:
         torch.use_deterministic_algorithms(mode=True)
     device = _device(arguments)
     with processes.joined(device), ExitStack() as stack:
+        if arguments.teacher is not None and arguments.threads is None:
+            torch.set_num_threads(_threads_beside_teacher(arguments.workers))
         folder = None
         if processes.is_lead():
             folder = RunFolder(stack.enter_context(_run_folder(arguments)))
@@ -193,6 +195,15 @@ def _train(
         print(_where_stopped(state, folder), file=sys.stderr)
     _say(json.dumps(report))
     return 0
+
+
+def _threads_beside_teacher(workers: int) -> int:
+    """How many threads to train with where workers ask a teacher.
+
+    They are as busy as the trainer, and every step waits for its slowest thread: on two cores one
+    thread beside one worker trains nearly twice as fast as two (104 and 57 images/s, nano's twin).
+    """
+    return max(1, torch.get_num_threads() - workers)
 
 
 def _say(text: str) -> None:

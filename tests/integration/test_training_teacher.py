@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from spyv4.checkpoint import load_model
 from tests.helpers.tiny_teacher import write_teacher
@@ -71,3 +72,22 @@ def test_what_is_no_teacher_ends_the_command_in_a_line(
 ) -> None:
     assert train_command(command(root, tmp_path, "--teacher", str(tmp_path / "none"))) == 2
     assert "spyv4-train: error: no teacher at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(2, 1, 1), (16, 2, 14), (1, 2, 1)])
+def test_a_busy_worker_gets_a_core(
+    root: Path,
+    teacher: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    workers: int,
+    threads: int,
+) -> None:
+    used: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    run = command(root, tmp_path, "--teacher", str(teacher), "--workers", str(workers))
+    assert train_command([*run, "--dry-run"]) == 0
+    assert train_command([*run, "--dry-run", "--threads", "3"]) == 0
+    assert used == [threads, 3]
