@@ -20,6 +20,13 @@ from training.benchmarks.ways import COMPARISONS
 RULES = list(COMPARISONS["learners"])
 
 
+@pytest.fixture
+def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is compiled, which takes a minute."""
+    plain = functools.partial(equal_time.Trainer, compile_step=False)
+    monkeypatch.setattr(equal_time, "Trainer", plain)
+
+
 def arguments_for(tmp_path: Path) -> Namespace:
     """Of a comparison on sixteen drawn pictures that is over at once."""
     scenes = [
@@ -37,11 +44,8 @@ def arguments_for(tmp_path: Path) -> Namespace:
     )
 
 
-def test_a_run_stops_when_its_time_is_over_and_is_evaluated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = functools.partial(equal_time.Trainer, compile_step=False)
-    monkeypatch.setattr(equal_time, "Trainer", plain)
+@pytest.mark.usefixtures("_eager")
+def test_a_run_stops_when_its_time_is_over_and_is_evaluated(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "fptt.json"
     run_one(arguments_for(tmp_path), "fptt, alpha 2", 1, path)
     result = json.loads(path.read_text())
@@ -130,9 +134,8 @@ def test_a_run_that_fails_ends_the_comparison(
     assert not written.exists()
 
 
+@pytest.mark.usefixtures("_eager")
 def test_a_twin_and_a_teacher_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = functools.partial(equal_time.Trainer, compile_step=False)
-    monkeypatch.setattr(equal_time, "Trainer", plain)
     begun: list[tuple[str, bool]] = []
     train = equal_time._train
 
