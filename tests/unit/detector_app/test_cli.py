@@ -14,14 +14,10 @@ from detector_app.errors import SourceError, SourceLostError
 from detector_app.pipeline import Pipeline
 from detector_app.settings import Settings
 from detector_app.window import watch
-from spyv4 import Detector, ReadOptions
+from spyv4 import ReadOptions
 from tests.unit.detector_app.scripted import ScriptedSource
 
-
-@pytest.fixture(autouse=True)
-def tiny(detector, monkeypatch):
-    """The commands load the tiny model."""
-    monkeypatch.setattr(Detector, "load", lambda *_args, **_options: detector)
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def test_more_reads_than_clients_may_ask_for(capsys):
