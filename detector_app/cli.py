@@ -9,10 +9,10 @@ from pathlib import Path
 
 import cv2
 
-from detector_app.connections import Server, raise_open_files, server_config
-from detector_app.pipeline import Pipeline
-from detector_app.server import create_app
+from detector_app.http.app import create_app
+from detector_app.http.connections import Server, raise_open_files, server_config
 from detector_app.settings import Settings, add_model_options, load_settings
+from detector_app.stream.hub import Hub
 from detector_app.window import has_gui, print_lines, watch
 from spyv4.commandline import EXIT_OK, build_parser, run_command
 from spyv4.errors import ArgumentError
@@ -117,17 +117,18 @@ def _webcam(arguments: argparse.Namespace) -> int:
     if source is None:
         raise ArgumentError("there is nothing to watch; name a --source other than none")
     detector = settings.load_detector()
-    pipeline = Pipeline(detector, source, settings.read_options(detector.config))
+    hub, options = Hub(detector, [source]), settings.read_options(detector.config)
+    hub.scheduler.start()
     try:
         if blind:
-            print_lines(pipeline, sys.stdout)
+            print_lines(hub, options, sys.stdout)
         else:
-            watch(pipeline)
+            watch(hub, options)
     finally:
-        pipeline.stop()
+        hub.stop()
         if not blind:
             cv2.destroyAllWindows()
-    counts = pipeline.capture.counts
+    counts = hub.counts
     summary = f"{counts.captured} frames: {counts.consumed} shown, {counts.dropped} skipped"
     print(summary, file=sys.stderr if blind else sys.stdout)
     return EXIT_OK

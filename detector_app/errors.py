@@ -15,29 +15,44 @@ class SourceLostError(SourceError):
     exit_code: ClassVar[int] = 1
 
 
-class PipelineBusyError(SPYv4Error):
-    """The queue of pictures that wait for the detector is full; try again in a moment."""
+class StreamStateError(SPYv4Error):
+    """A command is not legal in the state that a stream is in."""
 
 
-class PipelineStateError(SPYv4Error):
-    """A command is not legal in the state that the pipeline is in."""
+class ServerBusyError(SPYv4Error):
+    """As much as may wait for the detector waits already; try again in a moment.
+
+    Args:
+        message: what is full.
+        retry_after_s: when there is likely to be room.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
-class PipelineClosingError(SPYv4Error):
+class ServerClosingError(SPYv4Error):
     """The server is ending; another one, or the next, will look at the picture."""
 
     def __init__(self) -> None:
         super().__init__("the server is ending; send this again in some seconds")
 
 
-class PipelineFailedError(SPYv4Error):
+class DetectorFailedError(SPYv4Error):
     """The inference thread broke down; the log says why."""
 
     exit_code: ClassVar[int] = 1
 
+    def __init__(self) -> None:
+        super().__init__("the detector failed; its log says why; start it again")
+
 
 class AbandonedError(SPYv4Error):
     """Nobody waits for a picture any more."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody waits for this picture any more")
 
 
 class TooSlowError(SPYv4Error):

@@ -9,8 +9,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from detector_app.hosts import ANY_HOST, is_host, is_loopback
-from detector_app.sources import Source, parse_source
+from detector_app.http.hosts import ANY_HOST, is_host, is_loopback
+from detector_app.stream.sources import Source, parse_source
 from spyv4.commandline import add_score_threshold, names, share
 from spyv4.config import MAX_READS, ModelConfig
 from spyv4.detector import Detector, RuntimeName
@@ -58,7 +58,8 @@ class Settings:
         insecure: whether everybody who reaches `host` may use the server without a key.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
-        queue_size: how many sent pictures may wait, at least 1.
+        queue_size: how many sent pictures may wait or be looked at, at least 1.
+        queue_reads: how many reads they may ask for in all, at least 1.
         max_uploads: how many pictures may be on their way over HTTP at a time, at least 1.
         max_viewers: how many may be connected to the live view, at least 1.
     """
@@ -84,8 +85,9 @@ class Settings:
     insecure: bool = False
     max_body_mb: Annotated[float, Field(gt=0, le=1e6)] = 32.0
     max_megapixels: Annotated[float, Field(gt=0, le=MAX_PIXELS / 1e6)] = 50.0
-    queue_size: Places = 8
-    max_uploads: Places = 16
+    queue_size: Places = 32
+    queue_reads: Places = 512
+    max_uploads: Places = 32
     max_viewers: Places = 64
 
     def __post_init__(self) -> None:

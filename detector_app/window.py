@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TextIO
 
 import cv2
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector_app.annotate import RasterStrip, shallow_and_deep, status_bar
-from detector_app.exchange import Mailbox, Update
-from detector_app.pipeline import Pipeline
+from detector_app.stream.hub import Hub
+from detector_app.stream.viewer import Update, Viewer
+from spyv4 import ReadOptions
 
 TITLE = "SPYv4"
 PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
@@ -57,58 +58,45 @@ def show_window(image: Image) -> bool:
     return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
 
-def watch(pipeline: Pipeline, show: Callable[[Image], bool] = show_window) -> None:
-    """Start the pipeline and show every read until the source ends or `show` returns False.
+def watch(hub: Hub, options: ReadOptions, show: Callable[[Image], bool] = show_window) -> None:
+    """Show every read of the first source until it ends or `show` returns False.
+
+    Args:
+        hub: started.
+        options: how frames are looked at; resolved.
+        show: takes a picture of the view.
 
     Raises:
         SourceError: where the source is not there or was lost.
     """
     image = None
-    strip = RasterStrip(shallow_and_deep(pipeline.detector.layer_names))
-    for updates in follow(pipeline):
+    strip = RasterStrip(shallow_and_deep(hub.detector.layer_names))
+    viewer = Viewer(options)
+    hub.watch(viewer)
+    for updates in hub.follow(viewer):
         for update in updates:
             strip.add(update.detections)
-        if updates:
-            image = compose(updates[-1], strip, pipeline.frame_rate.per_s)
+        if updates and viewer.stream is not None:
+            image = compose(updates[-1], strip, viewer.stream.rate.per_s)
         # Also where nothing new came: a window answers keys only while it is shown.
         if image is not None and not show(image):
             return
 
 
-def print_lines(pipeline: Pipeline, stream: TextIO) -> None:
-    """Start the pipeline and write a line of JSON for every frame, until the source ends.
+def print_lines(hub: Hub, options: ReadOptions, stream: TextIO) -> None:
+    """Write a line of JSON for every frame of the first source, until it ends.
 
     Frames that come faster than they are read are skipped; `frame` counts all of them.
 
     Raises:
         SourceError: where the source is not there or was lost.
     """
-    for updates in follow(pipeline):
+    viewer = Viewer(options)
+    hub.watch(viewer)
+    for updates in hub.follow(viewer):
         for update in updates:
-            if update.detections.reads == update.reads:  # the last of its frame
+            if update.last:
                 line = {"frame": update.frame.id, "latency_ms": round(update.latency_ms, 2)}
                 line |= update.detections.to_dict()
                 stream.write(json.dumps(line) + "\n")
         stream.flush()
-
-
-def follow(pipeline: Pipeline) -> Iterator[list[Update]]:
-    """Start the pipeline; the reads that have come since, again and again until the source ends.
-
-    Raises:
-        SourceError: where the source is not there or was lost.
-    """
-    mailbox = Mailbox()
-    pipeline.watch(mailbox)
-    pipeline.start()
-    try:
-        while True:
-            finished = pipeline.finished
-            updates = mailbox.drain(timeout_s=0.1)
-            yield updates
-            if pipeline.error is not None:
-                raise pipeline.error
-            if finished and not updates:
-                return
-    finally:
-        pipeline.unwatch(mailbox)

@@ -177,18 +177,18 @@ def load_frame(picture: Picture) -> Frame:
     return read_image(picture)
 
 
-def to_images(frames: Sequence[Frame], image_size: tuple[int, int]) -> Tensor:
-    """Stretch frames to the network's size.
+def stretch(frames: Sequence[Frame], image_size: tuple[int, int]) -> Frame:
+    """Stretch frames to the network's size; does without torch, so that any thread may do it.
 
     Args:
         frames: BGR uint8 [H, W, 3], of any sizes.
         image_size: (height, width) in pixels.
 
     Returns:
-        RGB float32 [B, 3, height, width] in 0..1, channels last in memory.
+        RGB uint8 [B, height, width, 3].
     """
     height, width = image_size
-    stacked = np.stack(
+    return np.stack(
         [
             cv2.cvtColor(
                 cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR),
@@ -197,7 +197,11 @@ def to_images(frames: Sequence[Frame], image_size: tuple[int, int]) -> Tensor:
             for frame in frames
         ]
     )
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_images(stretched: Frame) -> Tensor:
+    """What `stretch` gives as RGB float32 [B, 3, height, width] in 0..1, channels last."""
+    return torch.from_numpy(stretched).permute(0, 3, 1, 2).float().div_(255)
 
 
 def boxes_to_picture(

@@ -1,4 +1,9 @@
-"""All reads of a batch of pictures: preprocess, then read, and decode where it is asked for."""
+"""Looks at pictures, read by read: preprocess, step the network, decode where it is asked for.
+
+A `Look` is what is under way: pictures as the network sees them, and the state after the reads so
+far. `advance` gives one read to several looks in one step of the network, whichever read each is
+at; `read_pictures` is all reads of one.
+"""
 
 import time
 from collections.abc import Container, Iterator, Sequence
@@ -7,19 +12,183 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from spyv4.activity import Activity
-from spyv4.config import MAX_READS
+from spyv4.config import MAX_READS, ModelConfig
 from spyv4.errors import ArgumentError
 from spyv4.heads.decode import RawDetections, decode
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.network.table import LAYER_NAMES
 from spyv4.options import ReadOptions
-from spyv4.preprocess import Frame, Picture, boxes_to_picture, load_frame, to_images
-from spyv4.runtime.base import Runtime
+from spyv4.preprocess import Frame, Picture, boxes_to_picture, load_frame, stretch, to_images
+from spyv4.runtime.base import Runtime, StepResult
 from spyv4.types import Detections
 
 EVERY_READ = range(1, MAX_READS + 1)
+
+
+class Seen(NamedTuple):
+    """Pictures as the network sees them.
+
+    Attributes:
+        pixels: uint8 RGB [B, height, width, 3], stretched to the network's size.
+        sizes: (height, width) of every picture itself.
+        preprocess_ms: how long that took.
+    """
+
+    pixels: Frame
+    sizes: tuple[tuple[int, int], ...]
+    preprocess_ms: float
+
+
+def see(pictures: Sequence[Picture], image_size: tuple[int, int]) -> Seen:
+    """Load pictures and stretch them; does without torch, so that any thread may do it.
+
+    Args:
+        pictures: at least one.
+        image_size: (height, width) of the network's image.
+
+    Raises:
+        ArgumentError: if there are no pictures.
+        ImageError: if a picture cannot be read.
+    """
+    clock = _Clock()
+    if not pictures:
+        raise ArgumentError("no pictures were given")
+    frames = [load_frame(picture) for picture in pictures]
+    pixels = stretch(frames, image_size)
+    return Seen(pixels, tuple((frame.shape[0], frame.shape[1]) for frame in frames), clock.lap_ms())
+
+
+class Look:
+    """Pictures that are looked at together, and how far that is.
+
+    Args:
+        seen: the pictures.
+        options: how to look.
+        config: of the network.
+        state: where to start; rest, or what `options` say, by default.
+
+    Attributes:
+        number: of the newest read, 0 before the first.
+        activity: of the newest read, where it was asked for.
+    """
+
+    def __init__(
+        self,
+        seen: Seen,
+        options: ReadOptions,
+        config: ModelConfig,
+        *,
+        state: SPYv4State | None = None,
+    ) -> None:
+        self.options = options
+        self.number = 0
+        self.activity: Activity | None = None
+        self._seen, self._config, self._state = seen, config, state
+        self._prepared: Tensor | None = None
+        self._maps: tuple[Tensor, ...] = ()
+        self._network_ms = 0.0
+
+    @property
+    def batch(self) -> int:
+        """How many pictures."""
+        return len(self._seen.sizes)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the network's image."""
+        return self._seen.pixels.shape[1], self._seen.pixels.shape[2]
+
+    @property
+    def state(self) -> SPYv4State | None:
+        """For the next read."""
+        return self._state
+
+    def detections(self, options: ReadOptions | None = None) -> list[Detections]:
+        """The boxes of every picture after the newest read, of which there must be one.
+
+        Args:
+            options: thresholds, and what activity to show, if other than those of the look.
+        """
+        options = options or self.options
+        clock = _Clock()
+        raw = self._on_pictures(decode(self._maps, self._config, options))
+        took = {
+            "preprocess": self._seen.preprocess_ms,
+            "network": self._network_ms,
+            "decode": clock.lap_ms(),
+        }
+        reports = _reports(self.activity, options, self.batch)
+        names = self._config.class_names
+        return [
+            Detections(*item, names, size, self.number, *report, took)
+            for item, size, report in zip(raw, self._seen.sizes, reports, strict=True)
+        ]
+
+    def _on_pictures(self, raw: Sequence[RawDetections]) -> list[RawDetections]:
+        """The boxes in pixels of the pictures instead of the network's image."""
+        return [
+            item._replace(boxes_xyxy=boxes_to_picture(item.boxes_xyxy, self.image_size, size))
+            for item, size in zip(raw, self._seen.sizes, strict=True)
+        ]
+
+    def _begin(self, runtime: Runtime) -> tuple[Tensor, SPYv4State]:
+        """What goes into the next read."""
+        if self._prepared is None:
+            self._prepared = runtime.prepare(to_images(self._seen.pixels))
+        if self._state is None:
+            self._state = runtime.initial_state(
+                self.batch, self.image_size, seed=self.options.start_seed
+            )
+        return self._prepared, self._state
+
+    def _take(self, result: StepResult, network_ms: float) -> None:
+        """Note what came out of it."""
+        self.number += 1
+        self._maps, self._state, self.activity = result
+        self._network_ms += network_ms
+
+
+def advance(runtime: Runtime, looks: Sequence[Look], *, activity: bool = False) -> list[StepResult]:
+    """One read of every look, all of one image size, in one step of the network.
+
+    Each comes to what it would come to alone.
+
+    Args:
+        runtime: runs the network.
+        looks: at least one.
+        activity: whether firing rates or rasters of this read are wanted.
+
+    Returns:
+        What came out for each.
+    """
+    clock = _Clock()
+    begun = [look._begin(runtime) for look in looks]
+    if len(looks) == 1:
+        results = [runtime.step(*begun[0], activity=activity)]
+    else:
+        joined = tree_map(lambda *parts: torch.cat(parts), *begun)
+        results = _split(runtime.step(*joined, activity=activity), looks)
+    maps = results[0].maps
+    if maps[0].is_cuda:
+        torch.cuda.synchronize(maps[0].device)  # or decoding would wait, and pass for slow
+    network_ms = clock.lap_ms()
+    for look, result in zip(looks, results, strict=True):
+        look._take(result, network_ms)
+    return results
+
+
+def _split(result: StepResult, looks: Sequence[Look]) -> list[StepResult]:
+    """The part of every look in the result of a common step."""
+    parts, first = [], 0
+    for look in looks:
+        part = slice(first, first + look.batch)
+        parts.append(tree_map(lambda leaf, part=part: None if leaf is None else leaf[part], result))
+        first += look.batch
+    return parts
 
 
 class Read(NamedTuple):
@@ -65,54 +234,12 @@ def read_pictures(
         ArgumentError: if there are no pictures.
         ImageError: if a picture cannot be read.
     """
-    clock = _Clock()
-    frames, images = _load(pictures, image_size)
-    preprocess_ms = clock.lap_ms()
-    state = state or runtime.initial_state(len(frames), image_size, seed=options.start_seed)
-    prepared = runtime.prepare(images)
-    network_ms = clock.lap_ms()
+    look = Look(see(pictures, image_size), options, runtime.config, state=state)
     for number in range(1, (options.reads or runtime.config.reads) + 1):
-        clock.lap_ms()  # what the caller did with the read before is not ours
         active = options.shows_activity and number in (at if activity_at is None else activity_at)
-        maps, state, activity = runtime.step(prepared, state, activity=active)
-        if number in at and maps[0].is_cuda:
-            torch.cuda.synchronize(maps[0].device)  # or decoding would wait, and pass for slow
-        network_ms += clock.lap_ms()
-        found: list[Detections] = []
-        if number in at:
-            raw = _on_pictures(decode(maps, runtime.config, options), frames, image_size)
-            took = {"preprocess": preprocess_ms, "network": network_ms, "decode": clock.lap_ms()}
-            reports = _reports(activity, options, len(raw))
-            found = [
-                Detections(*item, runtime.config.class_names, _size(frame), number, *report, took)
-                for item, frame, report in zip(raw, frames, reports, strict=True)
-            ]
-        yield Read(number, found, activity, state)
-
-
-def _load(
-    pictures: Sequence[Picture], image_size: tuple[int, int]
-) -> tuple[list[Frame], torch.Tensor]:
-    """The pictures as frames, of which there must be some, and as the network sees them."""
-    if not pictures:
-        raise ArgumentError("no pictures were given")
-    frames = [load_frame(picture) for picture in pictures]
-    return frames, to_images(frames, image_size)
-
-
-def _size(frame: Frame) -> tuple[int, int]:
-    """(height, width)."""
-    return frame.shape[0], frame.shape[1]
-
-
-def _on_pictures(
-    raw: Sequence[RawDetections], frames: Sequence[Frame], image_size: tuple[int, int]
-) -> list[RawDetections]:
-    """The boxes in pixels of the pictures instead of the network's image."""
-    return [
-        item._replace(boxes_xyxy=boxes_to_picture(item.boxes_xyxy, image_size, _size(frame)))
-        for item, frame in zip(raw, frames, strict=True)
-    ]
+        (result,) = advance(runtime, [look], activity=active)
+        found = look.detections() if number in at else []
+        yield Read(number, found, result.activity, result.state)
 
 
 class _Report(NamedTuple):

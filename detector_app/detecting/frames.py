@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 
 from detector_app.errors import SourceError
-from detector_app.sources import open_capture
+from detector_app.stream.sources import open_capture
 from spyv4.preprocess import Frame
 
 DEFAULT_RATE = 25.0

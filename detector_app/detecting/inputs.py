@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from detector_app.sources import IMAGE_SUFFIXES
+from detector_app.stream.sources import IMAGE_SUFFIXES
 from spyv4.errors import ArgumentError
 
 CLIP_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})

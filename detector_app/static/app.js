@@ -1,6 +1,6 @@
 "use strict";
 
-// The live page. The messages are described in detector_app/live.py.
+// The live page. The messages are described in detector_app/http/live.py.
 
 const history_ = new SpikeHistory();
 const views = {
@@ -153,11 +153,10 @@ function buildSources() {
   );
 }
 
-async function choose(name) {
+function choose(name) {
   if (name === PICTURE) return $("file").click();
   if (name === CAMERA) return startCamera();
-  watchServer();
-  if (name !== source) await post(`/api/source?name=${encodeURIComponent(name)}`);
+  watchServer(name);
 }
 
 async function post(path) {

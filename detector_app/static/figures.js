@@ -53,9 +53,10 @@ function showFound(detections) {
 
 function showStatistics(statistics) {
   setState(own ? "running" : statistics.state);
-  if (statistics.state === "error" && !own) notify(statistics.error, "bad", "try again", () => post("/api/retry"));
+  if (statistics.state === "lost" && !own)
+    notify(statistics.error, "bad", "try again", () => post(`/api/retry?source=${encodeURIComponent(source)}`));
   else if ($("notice").dataset.retry) hideNotice();
-  if (statistics.source !== source) {
+  if (statistics.source && statistics.source !== source) {
     source = statistics.source;
     buildSources();
   }

@@ -29,10 +29,10 @@ function leaveOwn() {
   stage.settled = stage.result = null;
 }
 
-/** Back to what the server watches. */
-function watchServer() {
+/** Back to a source of the server. */
+function watchServer(name) {
   leaveOwn();
-  send({ type: "watch", on: true });
+  send({ type: "watch", on: true, source: name });
   buildSources();
 }
 

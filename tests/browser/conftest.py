@@ -2,7 +2,7 @@
 
 import pytest
 
-from detector_app.server import create_app
+from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from tests.browser.chromium import CHROMIUM, launched
 from tests.unit.detector_app.lively import lively_detector

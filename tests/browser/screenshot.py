@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from detector_app.server import create_app
+from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from tests.browser.chromium import launched
 from tests.unit.detector_app.serving import serving

@@ -1,12 +1,10 @@
 """How the live page looks: proportions, narrow screens, and what lies on top."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
 
-from detector_app.server import create_app
+from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from tests.browser.chromium import set_slider
 from tests.unit.detector_app.lively import lively_detector
@@ -149,33 +147,30 @@ def test_the_highest_score_is_on_top(page, read):
         np.testing.assert_allclose(crowd["edge"], alone["edge"], atol=2)
 
 
-def test_sliders_show_any_operating_point(page, app):
-    before = app.state.pipeline.options
+def set_options(page, **settings):
+    """What a slider does, at values that it cannot take."""
+    page.evaluate("settings => send({ type: 'settings', ...settings })", settings)
+
+
+def test_sliders_show_any_operating_point(page):
     page.wait_for_selector("#found li")
-    try:
-        app.state.pipeline.options = replace(before, score_threshold=0.23, iou_threshold=0.47)
-        page.wait_for_function(
-            "() => document.getElementById('score-value').textContent === '0.23'"
-        )
-        assert page.evaluate("() => [$('score').value, $('iou').value]") == ["0.23", "0.47"]
-        assert page.inner_text("#iou-value") == "0.47"
-        for slider in ("score", "iou"):
-            for value in ("0.01", "0.99"):
-                set_slider(page, slider, value)
-                assert page.inner_text(f"#{slider}-value") == value
-        page.wait_for_selector("#found li.none >> text=nothing above the score threshold")
-    finally:
-        app.state.pipeline.options = before
+    set_options(page, score_threshold=0.23, iou_threshold=0.47)
+    page.wait_for_function("() => document.getElementById('score-value').textContent === '0.23'")
+    assert page.evaluate("() => [$('score').value, $('iou').value]") == ["0.23", "0.47"]
+    assert page.inner_text("#iou-value") == "0.47"
+    for slider in ("score", "iou"):
+        for value in ("0.01", "0.99"):
+            set_slider(page, slider, value)
+            assert page.inner_text(f"#{slider}-value") == value
+    page.wait_for_selector("#found li.none >> text=nothing above the score threshold")
 
 
 def test_a_slider_leaves_the_others_as_they_are(page, app):
-    before = app.state.pipeline.options
     page.wait_for_selector("#found li")
-    try:
-        app.state.pipeline.options = replace(before, score_threshold=0.234)
-        page.wait_for_function("() => $('score').value === '0.23'")
-        set_slider(page, "reads", 5)
-        page.wait_for_function("() => document.getElementById('read-total').textContent === '5'")
-        assert app.state.pipeline.options == replace(before, reads=5, score_threshold=0.234)
-    finally:
-        app.state.pipeline.options = before
+    set_options(page, score_threshold=0.234)
+    page.wait_for_function("() => $('score').value === '0.23'")
+    set_slider(page, "reads", 5)
+    page.wait_for_function("() => document.getElementById('read-total').textContent === '5'")
+    (stream,) = app.state.hub.streams
+    (viewer,) = stream._viewers
+    assert (viewer.options.reads, viewer.options.score_threshold) == (5, 0.234)

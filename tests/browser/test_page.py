@@ -3,7 +3,7 @@
 import cv2
 import pytest
 
-from detector_app.demo import DemoSource
+from detector_app.stream.demo import DemoSource
 from tests.browser.chromium import set_slider
 
 pytestmark = pytest.mark.browser
@@ -89,7 +89,7 @@ def test_the_threshold_controls_work(page):
 
 
 def test_any_layer_can_be_chosen(page, app):
-    names = list(app.state.pipeline.detector.layer_names)
+    names = list(app.state.hub.detector.layer_names)
     page.wait_for_selector("#found li")
     for which, name in (("shallow", names[0]), ("deep", names[-1])):
         assert page.locator(f"#{which}-layer option").all_inner_texts() == names
@@ -146,7 +146,7 @@ def test_the_camera_of_the_visitor(page, app):
     )
     wait_for_change(page, "video")
     wait_for_change(page, "deep")
-    assert app.state.pipeline.viewers == 0
+    assert app.state.hub.viewers == 0
     page.get_by_text("demo", exact=True).click()
     page.wait_for_function("() => stage.result !== null && !stage.result.own")
 

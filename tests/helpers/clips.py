@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_app.demo import canvas_of
+from detector_app.stream.demo import canvas_of
 
 
 class WrittenClip(NamedTuple):

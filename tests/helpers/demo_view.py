@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import skimage.data
 
-from detector_app.demo import FRAME_SIZE, PHOTOGRAPHS, SHOT_FRAMES, canvas_of, transform_of
+from detector_app.stream.demo import FRAME_SIZE, PHOTOGRAPHS, SHOT_FRAMES, canvas_of, transform_of
 
 
 class Box(NamedTuple):

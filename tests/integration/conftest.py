@@ -4,9 +4,9 @@ import cv2
 import httpx
 import pytest
 
-from detector_app.demo import DemoSource
-from detector_app.server import create_app
+from detector_app.http.app import create_app
 from detector_app.settings import Settings
+from detector_app.stream.demo import DemoSource
 from tests.unit.detector_app.lively import lively_detector
 from tests.unit.detector_app.serving import serving
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 
 import httpx
 
-from detector_app.limits import Deadlines
-from detector_app.server import create_app
+from detector_app.http.app import create_app
+from detector_app.http.limits import Deadlines
 from detector_app.settings import Settings
 from tests.unit.detector_app.serving import serving
 

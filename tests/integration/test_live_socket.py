@@ -7,12 +7,14 @@ import struct
 import threading
 import time
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from detector_app.server import create_app
+from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from tests.unit.detector_app.scripted import wait_until
 from tests.unit.detector_app.serving import serving
@@ -89,18 +91,50 @@ def test_a_client_that_does_not_keep_up_skips_frames(socket, app):
         if isinstance(data, bytes):
             frames.append(struct.unpack(">I", data[:4])[0])
     assert len(frames) == 2
-    wait_until(lambda: app.state.pipeline.latest.frame.id > frames[-1] + 3)
-    newest = app.state.pipeline.latest.frame.id
-    socket.send(json.dumps({"type": "shown", "frame": frames[-1]}))
+    assert frames == [0, 1]
+    (stream,) = app.state.hub.streams
+    before = stream.counts.consumed
+    wait_until(lambda: stream.counts.consumed > before + 3)
+    newest = stream.latest.frame
+    socket.send(json.dumps({"type": "shown", "frame": 1}))
     (frame,) = messages(socket, "frame", 1)
-    assert frame["frame"] >= newest - 1  # the newest may be on its way to the mailbox still
+    assert frame["frame"] == 2
+    assert any(frame["jpeg"] == shown.jpeg for shown in (newest, stream.latest.frame))
 
 
-def test_choosing_what_is_watched_starts_nothing_anew(socket, client, app):
-    messages(socket, "read", 1)
-    before = app.state.pipeline.source
-    assert client.post("/api/source", params={"name": "demo"}).status_code == 204
-    assert app.state.pipeline.source is before
+def test_what_one_client_chooses_changes_nothing_for_another(socket, url, app):
+    with connect(url.replace("http", "ws") + "/ws", max_size=None) as other:
+        messages(other, "read", 1)
+        socket.send(json.dumps({"type": "settings", "reads": 5, "score_threshold": 0.9}))
+        deadline = time.monotonic() + 10
+        while messages(socket, "read", 1)[0]["reads"] != 5:
+            assert time.monotonic() < deadline
+        assert {read["reads"] for read in messages(other, "read", 9)} == {3}
+        assert messages(other, "statistics", 1)[0]["settings"]["reads"] == 3
+        socket.send(json.dumps({"type": "watch", "on": False}))
+        wait_until(lambda: len(app.state.hub.streams) == 1)
+        assert {read["reads"] for read in messages(other, "read", 3)} == {3}
+        assert messages(socket, "statistics", 2)[-1]["state"] == "paused"
+
+
+def test_each_client_chooses_its_source(detector, tmp_path):
+    cv2.imwrite(str(tmp_path / "wide.png"), np.full((30, 90, 3), 128, np.uint8))
+    app = create_app(Settings(source=str(tmp_path / "wide.png")), detector)
+    with serving(app) as address:
+        url = address.replace("http", "ws") + "/ws"
+        with connect(url, max_size=None) as one, connect(url, max_size=None) as other:
+            assert messages(one, "hello", 1)[0]["sources"] == ["wide.png", "demo"]
+            assert messages(one, "read", 1)[0]["width"] == 90
+            one.send(json.dumps({"type": "watch", "on": True, "source": "demo"}))
+            deadline = time.monotonic() + 10
+            while messages(one, "read", 1)[0]["width"] != 640:
+                assert time.monotonic() < deadline
+            assert {read["width"] for read in messages(other, "read", 6)} == {90}
+            assert messages(one, "statistics", 1)[0]["source"] == "demo"
+            for name in ("/etc/passwd", ["demo"], 7):
+                one.send(json.dumps({"type": "watch", "on": True, "source": name}))
+                assert messages(one, "error", 1)
+            assert {read["width"] for read in messages(one, "read", 2)} == {640}
 
 
 def test_pictures_of_the_visitor(socket, app, jpeg):
@@ -111,7 +145,7 @@ def test_pictures_of_the_visitor(socket, app, jpeg):
         found += [read for read in messages(socket, "read", 1) if read["own"]]
     assert [read["read"] for read in found] == [1, 2, 3]
     assert {read["frame"] for read in found} == {0}
-    wait_until(lambda: app.state.pipeline.state.value == "idle")
+    wait_until(lambda: app.state.hub.viewers == 0)
     socket.send(b"no picture")
     (error,) = messages(socket, "error", 1)
     assert error["own"]
@@ -135,13 +169,12 @@ def test_a_client_that_cannot_be_paced_is_sent_away(socket, frame):
 def test_live_reads_pause_without_viewers(socket, app, url):
     messages(socket, "read", 1)
     socket.close()
-    pipeline = app.state.pipeline
-    wait_until(lambda: pipeline.viewers == 0)
-    wait_until(lambda: pipeline.capture.source is None)
+    hub = app.state.hub
+    wait_until(lambda: hub.viewers == 0)
     time.sleep(0.1)
-    captured = pipeline.capture.counts.captured
+    captured = hub.feed().captured
     time.sleep(0.3)
-    assert pipeline.capture.counts.captured == captured
+    assert hub.feed().captured == captured > 0
 
 
 def test_nothing_is_left_running(detector):
@@ -168,7 +201,7 @@ def test_a_failure_of_the_server_is_told_without_its_reason(socket, jpeg, monkey
 
     socket.send(json.dumps({"type": "watch", "on": False}))
     with monkeypatch.context() as patch:
-        patch.setattr("detector_app.intake.read_image", fail)
+        patch.setattr("detector_app.http.intake.read_image", fail)
         socket.send(jpeg)
         (error,) = messages(socket, "error", 1)
     assert error == {

@@ -13,8 +13,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from detector_app import uploads
-from detector_app.server import create_app
+from detector_app.http import uploads
+from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from spyv4.preprocess import read_image
 from tests.unit.detector_app.running import hold
@@ -154,11 +154,11 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(client):
 
 
 def test_a_full_queue_says_when_to_come_back(app, client, detector, jpeg):
-    pipeline = app.state.pipeline
-    held, release = hold(pipeline)
+    intake = app.state.intake
+    _, held, release = hold(app.state.hub.scheduler)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(client.post, "/detect", content=jpeg) for _ in range(2)]
-        wait_until(lambda: len(pipeline.jobs) == 2)
+        wait_until(lambda: intake.waiting == 2)
         refused = client.post("/detect", content=jpeg)
         release.set()
         answers = [future.result() for future in waiting]
@@ -169,10 +169,11 @@ def test_a_full_queue_says_when_to_come_back(app, client, detector, jpeg):
     held.result(10)
 
 
-def test_health_and_documents(client):
+def test_health_and_documents(client, detector):
     body = client.get("/api/health").json()
     assert body["state"] == "idle"
-    assert body["source"] == "demo"
+    assert [(one["name"], one["state"]) for one in body["sources"]] == [("demo", "paused")]
+    assert body["classes"] == list(detector.config.class_names)
     frames = body["frames"]
     assert frames["captured"] == frames["consumed"] + frames["dropped"] + frames["pending"]
     assert set(body["latency_ms"]["live"]) == {"p50", "p95"}
@@ -190,37 +191,40 @@ def test_what_is_illegal_now(client):
     assert client.post("/api/retry").status_code == 409
     response = client.get("/api/live")
     assert response.status_code == 409
-    assert "idle" in detail(response)
-    response = client.post("/api/source", params={"name": "/etc/passwd"})
-    assert response.status_code == 422
-    assert "demo" in detail(response)
-    assert client.post("/api/source").status_code == 422
+    assert "paused" in detail(response)
+    for response in (
+        client.get("/api/live", params={"source": "/etc/passwd"}),
+        client.post("/api/retry", params={"source": "/etc/passwd"}),
+    ):
+        assert response.status_code == 422
+        assert "those of the server: demo" in detail(response)
 
 
 def test_a_camera_that_is_not_there(detector, jpeg):
     app = create_app(Settings(source="91"), detector)
+
+    def camera():
+        return client.get("/api/health").json()["sources"][0]
+
     with serving(app) as address, httpx.Client(base_url=address, timeout=30) as client:
-        wait_until(lambda: client.get("/api/health").json()["state"] == "error")
-        health = client.get("/api/health")
-        assert health.status_code == 200  # a new start would not bring the camera back
-        body = health.json()
-        assert "spyv4_source_lost 1.0" in client.get("/metrics").text
-        assert "camera 91 cannot be opened" in body["error"]
+        wait_until(lambda: camera()["state"] == "lost")
+        assert client.get("/api/health").status_code == 200  # a new start would not bring it back
+        assert 'spyv4_source_lost{source="camera 91"} 1.0' in client.get("/metrics").text
+        assert 'spyv4_source_lost{source="demo"} 0.0' in client.get("/metrics").text
+        assert "camera 91 cannot be opened" in camera()["error"]
         live = client.get("/api/live")
         assert live.status_code == 503
         assert "camera 91" in detail(live)
         assert client.post("/detect", content=jpeg).status_code == 200
         assert client.post("/api/retry").status_code == 204
-        wait_until(lambda: client.get("/api/health").json()["state"] == "error")
-        assert client.post("/api/source", params={"name": "demo"}).status_code == 204
-        assert "spyv4_source_lost 0.0" in client.get("/metrics").text
+        wait_until(lambda: camera()["state"] == "lost")
 
 
 def test_a_password_in_an_address_is_shown_to_nobody(detector):
     app = create_app(Settings(source="rtsp://me:secret@127.0.0.1:9/a?token=1"), detector)
     with serving(app) as address, httpx.Client(base_url=address, timeout=30) as client:
-        wait_until(lambda: client.get("/api/health").json()["state"] == "error")
-        refused = client.post("/api/source", params={"name": "nothing"})
+        wait_until(lambda: client.get("/api/health").json()["sources"][0]["state"] == "lost")
+        refused = client.get("/api/live", params={"source": "nothing"})
         assert "rtsp://127.0.0.1:9/a, demo" in detail(refused)
         assert "secret" not in client.get("/api/health").text + refused.text
 
@@ -246,7 +250,7 @@ def test_posting_takes_little_more_than_detecting(app, client, detector, jpeg):
     def posted():
         client.post("/detect", params={"reads": 16}, content=jpeg)
 
-    wait_until(lambda: app.state.pipeline.viewers == 0)
+    wait_until(lambda: app.state.hub.viewers == 0)
     times = np.array([(seconds(inside), seconds(posted)) for _ in range(20)])
     median_inside, median_posted = np.median(times, axis=0)
     assert median_posted <= 1.5 * median_inside + 0.01
@@ -303,7 +307,7 @@ def test_it_is_ready_while_it_runs_and_counts(app, client, jpeg):
     assert client.post("/detect", content=jpeg).status_code == 200
     counted = client.get("/metrics")
     assert counted.headers["content-type"].startswith("text/plain")
-    assert f"spyv4_pictures_total {float(app.state.pipeline.jobs.done)}" in counted.text
+    assert f"spyv4_pictures_total {float(app.state.intake.done)}" in counted.text
     figures = {
         line.split(" ")[0]: float(line.split(" ")[1])
         for line in counted.text.splitlines()

@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from detector_app.server import create_app
+from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from tests.integration.test_server import detail
 from tests.unit.detector_app.serving import serving

@@ -11,9 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from detector_app.connections import MAX_HEAD, SMALL_MESSAGE
-from detector_app.guard import LARGE_MESSAGES
-from detector_app.limits import Deadlines
+from detector_app.http.connections import MAX_HEAD, SMALL_MESSAGE
+from detector_app.http.guard import LARGE_MESSAGES
+from detector_app.http.limits import Deadlines
 from detector_app.settings import Settings
 from tests.integration.hostile import (
     POST,

@@ -5,10 +5,10 @@ from contextlib import ExitStack, contextmanager
 
 from websockets.sync.client import connect
 
-from detector_app.guard import Guarded
-from detector_app.jobs import Answer
-from detector_app.limits import Deadlines
+from detector_app.http.guard import Guarded
+from detector_app.http.limits import Deadlines
 from detector_app.settings import Settings
+from detector_app.stream.scheduler import Work
 from tests.integration.hostile import UPGRADE, address, dial, hasty
 from tests.unit.detector_app.running import hold
 from tests.unit.detector_app.scripted import wait_until
@@ -17,7 +17,7 @@ from tests.unit.detector_app.scripted import wait_until
 @contextmanager
 def held(app):
     """The detector looks at a picture for as long as this lasts."""
-    answer, release = hold(app.state.pipeline)
+    _, answer, release = hold(app.state.hub.scheduler)
     try:
         yield
     finally:
@@ -28,18 +28,18 @@ def held(app):
 def test_a_client_that_leaves_gives_up_its_place(detector, jpeg):
     head = f"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(jpeg)}\r\n\r\n"
     with hasty(detector, deadlines=Deadlines()) as (client, app), held(app):
-        jobs = app.state.pipeline.jobs
+        intake = app.state.intake
         with dial(client, head.encode() + jpeg):
-            wait_until(lambda: len(jobs) == 1)
-        wait_until(lambda: len(jobs) == 0)
+            wait_until(lambda: intake.waiting == 1)
+        wait_until(lambda: intake.waiting == 0)
         with connect(address(client), max_size=None) as viewer:
             viewer.send(jpeg)
-            wait_until(lambda: len(jobs) == 1)
-        wait_until(lambda: len(jobs) == 0)
+            wait_until(lambda: intake.waiting == 1)
+        wait_until(lambda: intake.waiting == 0)
 
 
 def test_a_look_ends_when_its_client_leaves(detector, jpeg, monkeypatch):
-    step, cancel = detector.runtime.step, Answer.cancel
+    step, cancel = detector.runtime.step, Work.cancel
     reads, first, left, go_on = [], threading.Event(), threading.Event(), threading.Event()
 
     def counted_step(*arguments, **options):
@@ -48,12 +48,12 @@ def test_a_look_ends_when_its_client_leaves(detector, jpeg, monkeypatch):
         go_on.wait(20)
         return step(*arguments, **options)
 
-    def noted_cancel(answer):
-        cancel(answer)
+    def noted_cancel(work):
+        cancel(work)
         left.set()
 
     monkeypatch.setattr(detector.runtime, "step", counted_step)
-    monkeypatch.setattr(Answer, "cancel", noted_cancel)
+    monkeypatch.setattr(Work, "cancel", noted_cancel)
     head = f"POST /detect?reads=32 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(jpeg)}"
     settings = Settings(source="none")
     with hasty(detector, settings=settings, deadlines=Deadlines()) as (client, _):
@@ -70,9 +70,9 @@ def test_a_client_that_never_reads_is_cut_off(detector, capfd):
         hasty(detector, send_buffer=4096) as (client, app),
         dial(client, UPGRADE, receive_buffer=4096),
     ):
-        pipeline = app.state.pipeline
-        wait_until(lambda: pipeline.viewers == 1)
-        wait_until(lambda: pipeline.viewers == 0)
+        hub = app.state.hub
+        wait_until(lambda: hub.viewers == 1)
+        wait_until(lambda: hub.viewers == 0)
     assert capfd.readouterr().err == ""
 
 

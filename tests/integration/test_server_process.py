@@ -18,12 +18,15 @@ import pytest
 from PIL import Image
 from websockets.sync.client import connect
 
-from detector_app.capture import Capture
-from detector_app.sources import parse_source
-from detector_app.uploads import DISCARD_S
+from detector_app.http.uploads import DISCARD_S
+from detector_app.stream.hub import Hub
+from detector_app.stream.sources import parse_source
+from detector_app.stream.viewer import Viewer
+from spyv4 import ReadOptions
 from spyv4.checkpoint import save_model
 from tests.helpers.sessions import PATIENCE_S
 from tests.helpers.tiny_model import tiny_model
+from tests.unit.detector_app.lively import lively_detector
 
 SERVE = "import sys; from detector_app.cli import serve_command; sys.exit(serve_command())"
 
@@ -125,20 +128,17 @@ def test_a_clip_is_replayed_at_its_own_rate(tmp_path):
     for level in range(50):
         writer.write(np.full((48, 64, 3), 5 * level, np.uint8))
     writer.release()
-    capture = Capture()
-    capture.start()
     started = time.monotonic()
-    capture.select(parse_source(str(path)))
-    seen = []
-    while not capture.ended or capture.pending:
-        frame = capture.take()
-        if frame is not None:
-            assert frame.id == capture.counts.captured - 1 or capture.pending
-            seen.append(frame.id)
-        time.sleep(0.05)  # a reader slower than the clip
+    hub = Hub(lively_detector(), [parse_source(str(path))])
+    hub.scheduler.start()
+    viewer, seen = Viewer(ReadOptions(1, 0.5)), []
+    hub.watch(viewer)
+    for updates in hub.follow(viewer):
+        seen += [update.frame.id for update in updates]
+        time.sleep(0.05)  # a viewer slower than the clip
     elapsed = time.monotonic() - started
-    capture.stop()
-    counts = capture.counts
+    counts = hub.counts
+    hub.stop()
     assert counts.captured == 50 == counts.consumed + counts.dropped
     assert 0.9 < elapsed < 5
     assert seen == sorted(seen)

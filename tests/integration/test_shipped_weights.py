@@ -10,7 +10,7 @@ import skimage.data
 import torch
 from PIL import Image
 
-from detector_app.demo import SHOT_FRAMES, DemoSource
+from detector_app.stream.demo import SHOT_FRAMES, DemoSource
 from spyv4 import Detections, Detector, shipped_weights
 from spyv4.heads.boxes import iou
 from spyv4.weights import find_weights, load_weights

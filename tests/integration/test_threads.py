@@ -39,7 +39,7 @@ if __name__ == "__main__":
 """
 PICTURE = """
 import cv2
-from detector_app.demo import DemoSource
+from detector_app.stream.demo import DemoSource
 detector_picture = cv2.imencode(".jpg", DemoSource().frame(0))[1].tobytes()
 """
 

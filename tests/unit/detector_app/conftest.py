@@ -1,12 +1,11 @@
 import cv2
 import pytest
 
-from detector_app.demo import DemoSource
-from detector_app.pipeline import Pipeline
+from detector_app.stream.demo import DemoSource
+from detector_app.stream.hub import Hub
 from spyv4 import Detector
 from tests.helpers.clips import write_clip
 from tests.unit.detector_app.lively import lively_detector
-from tests.unit.detector_app.running import OPTIONS
 from tests.unit.detector_app.scripted import ScriptedSource
 
 
@@ -21,8 +20,8 @@ def source():
 
 
 @pytest.fixture
-def pipeline(detector, source):
-    made = Pipeline(detector, source, OPTIONS, queue_size=2)
+def hub(detector, source):
+    made = Hub(detector, [source])
     made.start()
     yield made
     source.end()

@@ -9,6 +9,7 @@ import numpy as np
 class ScriptedSource:
     name = "script"
     frame_rate = None
+    may_come_back = False
 
     def __init__(self):
         self.steps = queue.SimpleQueue()

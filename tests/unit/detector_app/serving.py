@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from fastapi import FastAPI
 
 from detector_app.cli import listen
-from detector_app.connections import Server, server_config
+from detector_app.http.connections import Server, server_config
 from tests.unit.detector_app.scripted import wait_until
 
 

@@ -9,10 +9,10 @@ import pytest
 from detector_app import cli, window
 from detector_app.annotate import STATUS_HEIGHT
 from detector_app.cli import listen, serve_command, webcam_command
-from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
-from detector_app.pipeline import Pipeline
 from detector_app.settings import Settings
+from detector_app.stream.demo import DemoSource
+from detector_app.stream.hub import Hub
 from detector_app.window import watch
 from spyv4 import ReadOptions
 from tests.unit.detector_app.scripted import ScriptedSource
@@ -95,13 +95,13 @@ def test_a_window_stays_until_it_is_closed_or_left_by_a_key(monkeypatch, key, vi
 
 
 def run_window(detector, source, show=lambda _image: True):
-    pipeline = Pipeline(detector, source, ReadOptions(2, 0.5))
-    shown = []
+    hub, shown = Hub(detector, [source]), []
+    hub.scheduler.start()
     try:
-        watch(pipeline, lambda image: shown.append(image) or show(image))
+        watch(hub, ReadOptions(2, 0.5), lambda image: shown.append(image) or show(image))
     finally:
-        pipeline.stop()
-    return shown, pipeline.capture.counts
+        hub.stop()
+    return shown, hub.counts
 
 
 def test_the_window_shows_frames_and_rasters_until_the_end(detector):

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from detector_app.limits import Budget
+from detector_app.http.limits import Budget
 
 
 @pytest.fixture

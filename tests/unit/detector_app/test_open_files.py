@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from detector_app import connections
-from detector_app.connections import OPEN_FILES, raise_open_files
+from detector_app.http import connections
+from detector_app.http.connections import OPEN_FILES, raise_open_files
 
 UNLIMITED = -1
 

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from detector_app.hosts import canonical_host, host_name
-from detector_app.security import Security
+from detector_app.http.hosts import canonical_host, host_name
+from detector_app.http.security import Security
 
 PAGE = "http://localhost:8000"
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from detector_app.errors import PayloadTooLargeError
-from detector_app.uploads import count_pixels
+from detector_app.http.uploads import count_pixels
 from spyv4.errors import ImageError
 
 

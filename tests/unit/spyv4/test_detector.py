@@ -20,7 +20,7 @@ from spyv4.errors import (
 )
 from spyv4.heads.decode import decode
 from spyv4.options import ReadOptions
-from spyv4.preprocess import boxes_to_picture, to_images
+from spyv4.preprocess import boxes_to_picture, stretch, to_images
 from spyv4.runtime.base import StepResult
 from tests.helpers.looking import ANY, assert_same, frame
 from tests.helpers.tiny_model import tiny_model
@@ -35,7 +35,7 @@ def test_detecting_is_preprocess_reads_and_decode(detector: Detector) -> None:
     found = detector.detect(frame(), reads=3, **ANY)
     network = tiny_model()
     with torch.no_grad():
-        maps, _ = network.run(to_images([frame()], (64, 64)), 3)
+        maps, _ = network.run(to_images(stretch([frame()], (64, 64))), 3)
     (raw,) = decode(maps, network.config, ReadOptions(score_threshold=0.002))
     np.testing.assert_allclose(found.scores, raw.scores, atol=1e-4)
     np.testing.assert_allclose(
@@ -227,7 +227,7 @@ def test_image_size_is_the_detectors_or_the_networks(tmp_path: Path) -> None:
         Detector.load(path, image_size=0)
     with pytest.raises(CheckpointError, match="neither a file nor"):
         Detector.load(tmp_path / "nothing.safetensors")
-    prepared = plain.runtime.prepare(to_images([frame()], (64, 64)))
+    prepared = plain.runtime.prepare(to_images(stretch([frame()], (64, 64))))
     with pytest.raises(StateShapeError):
         plain.runtime.step(prepared, plain.runtime.initial_state(1, (64, 96)))
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from spyv4.errors import ImageError
-from spyv4.preprocess import STRIP, boxes_to_picture, load_frame, read_image, to_images
+from spyv4.preprocess import STRIP, boxes_to_picture, load_frame, read_image, stretch, to_images
 
 ORIENTATION = 0x0112
 
@@ -211,7 +211,7 @@ def test_empty_pictures_are_refused() -> None:
 
 def test_images_are_rgb_shares_of_the_stated_size() -> None:
     frames = [np.asarray(picture(*size))[..., ::-1] for size in ((40, 60), (100, 30))]
-    images = to_images([np.ascontiguousarray(frame) for frame in frames], (64, 96))
+    images = to_images(stretch([np.ascontiguousarray(frame) for frame in frames], (64, 96)))
     assert (images.shape, images.dtype) == ((2, 3, 64, 96), torch.float32)
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert images[:, :, 0, 0].tolist() == [[1, 0, 0]] * 2

@@ -9,7 +9,7 @@ from torch._dynamo.utils import counters
 from spyv4 import Detector
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4State
-from spyv4.preprocess import to_images
+from spyv4.preprocess import stretch, to_images
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, pick_device
 from tests.helpers.looking import ANY, assert_same, frame
@@ -29,10 +29,11 @@ def test_half_precision_runs_and_agrees_roughly() -> None:
     detector = Detector.from_model(tiny_model(), precision="bfloat16")
     assert "bfloat16" in detector.runtime.description
     runtime = detector.runtime
-    result = runtime.step(runtime.prepare(to_images([frame()], (64, 64))), state_of(runtime))
+    images = to_images(stretch([frame()], (64, 64)))
+    result = runtime.step(runtime.prepare(images), state_of(runtime))
     assert {u.dtype for u in result.state.layers["stem1"]} == {torch.bfloat16}
     exact = Detector.from_model(tiny_model()).runtime
-    expected = exact.step(exact.prepare(to_images([frame()], (64, 64))), state_of(exact))
+    expected = exact.step(exact.prepare(images), state_of(exact))
     u, near = result.state.layers["stem1"].u.float(), expected.state.layers["stem1"].u
     assert ((u - near).abs() < 0.02).float().mean() > 0.95
     found = detector.detect(frame(), 2, activity=True, score_threshold=0.0)

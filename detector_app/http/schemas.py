@@ -123,21 +123,30 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorResponse} for status in statuses}
 
 
+class SourceHealth(BaseModel):
+    """How a source is."""
+
+    name: str
+    state: str = Field(description="paused, opening, running, ended or lost")
+    error: str | None = Field(description="why it was lost")
+    per_second: float = Field(description="frames")
+
+
 class Health(BaseModel):
     """How the server is."""
 
-    state: str = Field(description="idle, running, error or stopped")
-    error: str | None = Field(description="why the source was lost")
-    source: str | None
+    state: str = Field(description="idle, running where somebody watches, or failed")
+    sources: list[SourceHealth]
     version: str
     model: str
+    classes: list[str] = Field(description="names in the order of their class_id")
     runtime: str
     uptime_s: float
     viewers: int
     frames: dict[str, int] = Field(description="captured = consumed + dropped + pending")
     per_second: dict[str, float]
     latency_ms: dict[str, dict[str, float]] = Field(description="p50 and p95")
-    queue: dict[str, int]
+    queue: dict[str, int] = Field(description="pictures and reads that wait, and the most")
 
 
 def boxes_of(detections: Detections) -> list[dict[str, Any]]:

@@ -5,21 +5,25 @@ Server to client, JSON text unless said otherwise:
 - `hello`: once; `version`, `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two
   to show at first), `classes` (name and colour), `sources`, `max_reads`, `max_body_bytes`,
   `settings`.
-- binary: one live frame; four bytes with its number (unsigned, big-endian), then a JPEG.
+- binary: one live frame; four bytes with its number (unsigned, big-endian; how many were sent to
+  this client before), then a JPEG.
 - `read`: the boxes after one read. `frame` (its number; of a picture the client sent: how many it
   sent before), `own` (whether the client sent it), `width`, `height`, `read`, `reads`,
   `detections`, `firing_rates`
   (a list in the order of `layers`), `rasters` (by layer `[neurons, base64 of packed bits]`, most
-  significant bit first), `latency_ms`, `timings_ms`.
-- `statistics`: twice a second; that of `/api/health`, and `settings`.
+  significant bit first), `latency_ms`, `timings_ms`, and `restarted` (why the state that should
+  have been carried was given up before this frame, or null).
+- `statistics`: twice a second; `state` (paused, opening, running, ended or lost), `source` and
+  `error` of what is watched, rates, latencies, and `settings`.
 - `error`: `message`, `own` (whether it ends the look at a picture the client sent); the connection
   stays open, but for what is said below.
 
 Client to server:
 
 - `{"type": "settings", "reads": 4, "score_threshold": 0.5, "iou_threshold": 0.3}`: for the live
-  frames and the pictures of every viewer.
-- `{"type": "watch", "on": true}`: whether live frames are wanted; they are at first.
+  frames and the pictures of this client, and of no other.
+- `{"type": "watch", "on": true, "source": "demo"}`: whether live frames are wanted, and of which
+  source; those of the first are at first, and where it is left out those watched before.
 - `{"type": "shown", "frame": 7}`: a live frame was drawn. At most `FRAMES_IN_FLIGHT` are sent
   ahead of this, so that a slow client skips frames and never falls behind. A number that is none
   (negative, infinite, a fraction, no number) is answered with an `error` and the end of the
@@ -40,17 +44,19 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from detector_app.exchange import Mailbox
-from detector_app.health import statistics
-from detector_app.intake import Intake
-from detector_app.messages import read_message
-from detector_app.pipeline import Pipeline
-from detector_app.schemas import check_parameters, settings_of
-from spyv4 import Detections
+from detector_app.http.figures import seen_by
+from detector_app.http.intake import Intake
+from detector_app.http.messages import own_message, read_message
+from detector_app.http.schemas import check_parameters, settings_of
+from detector_app.stream.feed import Frame
+from detector_app.stream.hub import Hub
+from detector_app.stream.viewer import Viewer
+from spyv4 import Detections, ReadOptions
 from spyv4.config import MAX_READS
 from spyv4.errors import SPYv4Error
 
@@ -67,23 +73,31 @@ class LiveConnection:
 
     Args:
         websocket: not yet accepted.
-        pipeline: where frames and detections come from.
+        hub: where frames and detections come from.
         intake: what looks at the pictures that the client sends.
         hello: the first message.
+        options: how frames and pictures are looked at, until the client says otherwise; resolved.
     """
 
     def __init__(
-        self, websocket: WebSocket, pipeline: Pipeline, intake: Intake, hello: Mapping[str, Any]
+        self,
+        websocket: WebSocket,
+        hub: Hub,
+        intake: Intake,
+        hello: Mapping[str, Any],
+        options: ReadOptions,
     ) -> None:
-        self._websocket, self._pipeline, self._intake = websocket, pipeline, intake
+        self._websocket, self._hub, self._intake = websocket, hub, intake
         self._hello = hello
         self._max_reads: int = hello["max_reads"]
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._mailbox = Mailbox(self._wake)
+        self._viewer = Viewer(options, self._wake)
+        self._source = next(iter(hub.feeds))
         self._outbox: deque[dict[str, Any]] = deque()
         self._unshown: set[int] = set()
-        self._frame = -1
+        self._frame: Frame | None = None  # the newest that was sent
+        self._frames = 0  # how many were sent
         self._own_frames = 0
         self._own_busy = False
         self._own_task: asyncio.Task[None] | None = None
@@ -96,10 +110,10 @@ class LiveConnection:
         sender = asyncio.create_task(self._send_all())
         receiver = asyncio.create_task(self._receive_all())
         try:
-            await self._watch(True)
+            self._watch(True)
             await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._pipeline.unwatch(self._mailbox)
+            self._hub.unwatch(self._viewer)
             tasks = [task for task in (sender, receiver, self._own_task) if task is not None]
             for task in tasks:
                 task.cancel()
@@ -142,26 +156,25 @@ class LiveConnection:
             await self._send_live()
             if time.monotonic() - self._statistics_at >= STATISTICS_INTERVAL_S:
                 self._statistics_at = time.monotonic()
-                options = settings_of(self._pipeline.options)
-                figures = statistics(self._pipeline)
+                options = settings_of(self._viewer.options)
+                figures = seen_by(self._viewer, self._hub, self._intake)
                 await self._send({"type": "statistics", "settings": options, **figures})
 
     async def _send_live(self) -> None:
         """Send the reads that wait, unless they begin a frame and too many are under way."""
-        frame_id = self._mailbox.frame_id
-        if frame_id is None:
+        frame = self._viewer.frame
+        if frame is None:
             return
-        if frame_id != self._frame and len(self._unshown) >= FRAMES_IN_FLIGHT:
+        if frame is not self._frame and len(self._unshown) >= FRAMES_IN_FLIGHT:
             return
-        for update in self._mailbox.drain():
-            if update.frame.id != self._frame:
-                self._frame = update.frame.id
-                self._unshown.add(self._frame)
+        for update in self._viewer.drain():
+            if update.frame is not self._frame:
+                self._frame = update.frame
+                self._unshown.add(self._frames)
                 jpeg = await asyncio.to_thread(getattr, update.frame, "jpeg")
-                await self._websocket.send_bytes(struct.pack(">I", self._frame) + jpeg)
-            detections, latency_ms = update.detections, update.latency_ms
-            message = read_message(detections, self._frame, update.reads, latency_ms, own=False)
-            await self._send(message)
+                await self._websocket.send_bytes(struct.pack(">I", self._frames) + jpeg)
+                self._frames += 1
+            await self._send(read_message(update, self._frames - 1))
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
@@ -193,10 +206,13 @@ class LiveConnection:
     async def _obey(self, message: Mapping[str, Any]) -> None:
         match message.get("type"):
             case "settings":
-                checked = check_parameters(message, self._pipeline.options, self._max_reads)
-                self._pipeline.options = checked.options(self._pipeline.options)
+                options = self._viewer.options
+                checked = check_parameters(message, options, self._max_reads)
+                self._hub.change(self._viewer, checked.options(options))
             case "watch":
-                await self._watch(bool(message.get("on")))
+                source = message.get("source")
+                self._source = self._hub.feed(self._source if source is None else source).name
+                self._watch(bool(message.get("on")))
             case "shown":
                 self._note_shown(message["frame"])
             case other:
@@ -213,13 +229,12 @@ class LiveConnection:
         self._unshown = {number for number in self._unshown if number > frame}
         self._changed.set()
 
-    async def _watch(self, on: bool) -> None:
+    def _watch(self, on: bool) -> None:
         self._unshown.clear()
         if on:
-            self._pipeline.watch(self._mailbox)
+            self._hub.watch(self._viewer, self._source)
         else:
-            self._pipeline.unwatch(self._mailbox)
-            self._mailbox.drain()
+            self._hub.unwatch(self._viewer)
 
     def _start_own(self, data: bytes, release: Callable[[], None]) -> None:
         """Look at a picture that the client sent, unless one is being looked at."""
@@ -235,11 +250,11 @@ class LiveConnection:
 
     async def _look(self, data: bytes, release: Callable[[], None], frame_id: int) -> None:
         started = time.monotonic()
-        options = self._pipeline.options
+        options = replace(self._viewer.options, carry_state=False)
 
         def deliver(detections: Detections) -> None:
             latency_ms = 1000 * (time.monotonic() - started)
-            message = read_message(detections, frame_id, options.reads or 1, latency_ms, own=True)
+            message = own_message(detections, frame_id, options.reads or 1, latency_ms)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody to tell
                 self._loop.call_soon_threadsafe(self._deliver_own, message)
 

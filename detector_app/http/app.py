@@ -14,26 +14,25 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from detector_app.access import Access
 from detector_app.annotate import shallow_and_deep
-from detector_app.detect import add_detect
 from detector_app.errors import (
     BadRequestError,
+    DetectorFailedError,
     PayloadTooLargeError,
-    PipelineBusyError,
-    PipelineClosingError,
-    PipelineFailedError,
-    PipelineStateError,
+    ServerBusyError,
+    ServerClosingError,
     SourceError,
+    StreamStateError,
     TooSlowError,
 )
-from detector_app.health import statistics
-from detector_app.intake import Intake
-from detector_app.limits import Deadlines, Places
-from detector_app.live import LiveConnection, turn_away
-from detector_app.metrics import PipelineCollector
-from detector_app.pipeline import Pipeline
-from detector_app.schemas import (
+from detector_app.http.access import Access
+from detector_app.http.detect import add_detect
+from detector_app.http.figures import figures
+from detector_app.http.intake import Intake, Room
+from detector_app.http.limits import Deadlines, Places
+from detector_app.http.live import LiveConnection, turn_away
+from detector_app.http.metrics import HubCollector
+from detector_app.http.schemas import (
     Health,
     LiveResponse,
     error_responses,
@@ -41,15 +40,17 @@ from detector_app.schemas import (
     read_result,
     settings_of,
 )
-from detector_app.security import Security
+from detector_app.http.security import Security
 from detector_app.settings import Settings
-from detector_app.sources import DEMO, parse_source
+from detector_app.stream.hub import Hub
+from detector_app.stream.sources import DEMO, parse_source
+from detector_app.stream.states import require_legal
 from spyv4 import Detector, __version__
 from spyv4.drawing import colour_hex
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
 
 logger = logging.getLogger(__name__)
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 
 STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     BadRequestError: HTTPStatus.BAD_REQUEST,
@@ -58,15 +59,14 @@ STATUSES: Mapping[type[SPYv4Error], HTTPStatus] = {
     ImageError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ArgumentError: HTTPStatus.UNPROCESSABLE_ENTITY,
     ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    PipelineStateError: HTTPStatus.CONFLICT,
-    PipelineBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
-    PipelineClosingError: HTTPStatus.SERVICE_UNAVAILABLE,
-    PipelineFailedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    StreamStateError: HTTPStatus.CONFLICT,
+    ServerBusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    ServerClosingError: HTTPStatus.SERVICE_UNAVAILABLE,
+    DetectorFailedError: HTTPStatus.SERVICE_UNAVAILABLE,
     SourceError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 HEADERS: Mapping[type[SPYv4Error], dict[str, str]] = {
-    PipelineBusyError: {"Retry-After": "1"},
-    PipelineClosingError: {"Retry-After": "5", "Connection": "close"},
+    ServerClosingError: {"Retry-After": "5", "Connection": "close"},
     TooSlowError: {"Connection": "close"},
 }
 
@@ -84,18 +84,22 @@ def create_app(
     Raises:
         SourceError: where the source names a file that is not there.
     """
-    source, options = settings.open_source(), settings.read_options(detector.config)
-    pipeline = Pipeline(detector, source, options, settings.queue_size)
-    intake = Intake(pipeline, settings.max_pixels)
+    source = settings.open_source()
+    sources = [] if source is None else [source]
+    if source is None or source.name != DEMO:
+        sources.append(parse_source(DEMO))
+    hub = Hub(detector, sources)
+    room = Room(settings.queue_size, settings.queue_reads, settings.max_pixels)
+    intake = Intake(hub.scheduler, room)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        pipeline.start()
+        hub.start()
         try:
             yield
         finally:
-            intake.close()
-            await asyncio.to_thread(pipeline.stop)
+            intake.stop()
+            await asyncio.to_thread(hub.stop)
 
     app = FastAPI(
         title="SPYv4",
@@ -105,19 +109,17 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.settings, app.state.pipeline = settings, pipeline
+    app.state.settings, app.state.hub, app.state.intake = settings, hub, intake
     app.state.deadlines = deadlines = deadlines or Deadlines()
     if settings.api_key is not None:
         app.add_middleware(Access, key=settings.api_key)
     app.add_middleware(Security, trusted=(settings.host, *settings.allowed_host))
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
-    _add_pages(app, pipeline)
-    add_detect(app, settings, pipeline, intake, deadlines)
-    # By the names that people see: an address may hold a password.
-    sources = ({} if source is None else {source.name: settings.source}) | {DEMO: DEMO}
-    _add_live(app, pipeline, sources)
-    _add_socket(app, settings, pipeline, intake, list(sources))
+    _add_pages(app, hub, intake)
+    add_detect(app, settings, intake, deadlines)
+    _add_live(app, hub)
+    _add_socket(app, settings, hub, intake)
     return app
 
 
@@ -129,7 +131,10 @@ async def _say_error(request: Request, error: Exception) -> JSONResponse:
     """An expected error as its status and one line."""
     for kind, status in STATUSES.items():
         if isinstance(error, kind):
-            return _say(status, str(error), HEADERS.get(kind))
+            headers = HEADERS.get(kind)
+            if isinstance(error, ServerBusyError):
+                headers = {"Retry-After": str(error.retry_after_s)}
+            return _say(status, str(error), headers)
     logger.error("%s %s: %s", request.method, request.url.path, error)
     return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says more")
 
@@ -139,7 +144,7 @@ async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
     return _say(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(list(findings)))
 
 
-def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
+def _add_pages(app: FastAPI, hub: Hub, intake: Intake) -> None:
     started_at = time.monotonic()
 
     @app.get("/", include_in_schema=False)
@@ -158,28 +163,28 @@ def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
         responses={503: {"model": Health, "description": "the detector failed"}},
     )
     async def health() -> JSONResponse:
-        """State, rates and latencies; status 503 where only a new start would help.
+        """States, rates and latencies; status 503 where only a new start would help.
 
         A source that was lost is no such case: sent pictures are looked at all the same.
         """
-        figures = statistics(pipeline)
-        healthy = not pipeline.failed
         body = {
-            **figures,
+            **figures(hub, intake),
             "version": __version__,
-            "model": pipeline.detector.config.name,
-            "runtime": pipeline.detector.runtime.description,
+            "model": hub.detector.config.name,
+            "classes": hub.detector.config.class_names,
+            "runtime": hub.detector.runtime.description,
             "uptime_s": round(time.monotonic() - started_at, 1),
         }
-        return JSONResponse(body, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
+        failed = hub.scheduler.failed
+        return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
 
     @app.get("/api/ready", status_code=204, responses=error_responses(409, 503))
     async def ready() -> None:
         """Whether pictures may be sent now; not where too many wait, nor while the server ends."""
-        pipeline.require_room()
+        intake.require_room()
 
     registry = CollectorRegistry()
-    registry.register(PipelineCollector(pipeline))
+    registry.register(HubCollector(hub, intake))
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
@@ -187,48 +192,38 @@ def _add_pages(app: FastAPI, pipeline: Pipeline) -> None:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_live(app: FastAPI, pipeline: Pipeline, sources: Mapping[str, str]) -> None:
-    @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 503))
-    async def live() -> JSONResponse:
-        """The newest result of the live source, while somebody watches it."""
-        if pipeline.error is not None:
-            raise SourceError(str(pipeline.error))
-        pipeline.require("snapshot")
-        update = pipeline.latest
-        if update is None:
-            raise PipelineStateError("the source has just been started; ask again in a second")
+def _add_live(app: FastAPI, hub: Hub) -> None:
+    @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 422, 503))
+    async def live(source: str | None = None) -> JSONResponse:
+        """The newest result of a source, while somebody watches it."""
+        feed = hub.feed(source)
+        if feed.error is not None:
+            raise feed.error
+        require_legal("snapshot", feed.state)
+        newest = [stream.latest for stream in hub.streams if stream.feed is feed and stream.latest]
+        if not newest:
+            raise StreamStateError("the source has just been started; ask again in a second")
+        update = max(newest, key=lambda update: update.frame.id)
         latency_ms = round(update.latency_ms, 2)
         result = read_result(update.detections)
         return JSONResponse({"frame": update.frame.id, "latency_ms": latency_ms, **result})
 
-    @app.post("/api/source", status_code=204, responses=error_responses(403, 409, 421, 422))
-    async def choose_source(name: str) -> None:
-        """Watch another of the server's sources; only those it was started with, and the demo."""
-        if name not in sources:
-            raise ArgumentError(f"name must be one of {', '.join(sources)}")
-        watched = pipeline.source
-        if watched is not None and watched.name == name and pipeline.error is None:
-            return  # others watch it: it must not start anew
-        chosen = await asyncio.to_thread(parse_source, sources[name], loop=True)
-        pipeline.select(chosen)
-
-    @app.post("/api/retry", status_code=204, responses=error_responses(403, 409, 421))
-    async def retry() -> None:
-        """Open a lost source again."""
-        pipeline.retry()
+    @app.post("/api/retry", status_code=204, responses=error_responses(403, 409, 421, 422))
+    async def retry(source: str | None = None) -> None:
+        """Open a source again that was lost or came to its end."""
+        hub.retry(source)
 
 
-def _add_socket(
-    app: FastAPI, settings: Settings, pipeline: Pipeline, intake: Intake, sources: list[str]
-) -> None:
+def _add_socket(app: FastAPI, settings: Settings, hub: Hub, intake: Intake) -> None:
     viewers = Places(
         settings.max_viewers,
         f"{settings.max_viewers} are connected to the live view already; try again later",
     )
+    detector = hub.detector
+    options = settings.read_options(detector.config)
 
     @app.websocket("/ws")
     async def live_stream(websocket: WebSocket) -> None:
-        detector = pipeline.detector
         hello = {
             "type": "hello",
             "version": __version__,
@@ -240,13 +235,13 @@ def _add_socket(
                 {"name": name, "colour": colour_hex(index)}
                 for index, name in enumerate(detector.config.class_names)
             ],
-            "sources": sources,
+            "sources": list(hub.feeds),
             "max_reads": settings.max_reads,
             "max_body_bytes": settings.max_body_bytes,
-            "settings": settings_of(pipeline.options),
+            "settings": settings_of(options),
         }
         try:
             with viewers.take():
-                await LiveConnection(websocket, pipeline, intake, hello).run()
-        except PipelineBusyError as error:
+                await LiveConnection(websocket, hub, intake, hello, options).run()
+        except ServerBusyError as error:
             await turn_away(websocket, str(error))

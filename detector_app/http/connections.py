@@ -16,9 +16,9 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
-from detector_app.guard import Guard, Guarded
-from detector_app.limits import Lease, Progress
-from detector_app.pipeline import Pipeline
+from detector_app.http.guard import Guard, Guarded
+from detector_app.http.intake import Intake
+from detector_app.http.limits import Lease, Progress
 from detector_app.settings import Settings
 
 try:
@@ -184,10 +184,10 @@ class Server(uvicorn.Server):
     """A server that ends in peace: what waits is looked at while there is time, then refused."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        pipeline: Pipeline = self.config.app.state.pipeline  # type: ignore[union-attr]
-        pipeline.jobs.close()
+        intake: Intake = self.config.app.state.intake  # type: ignore[union-attr]
+        intake.close()
         loop = asyncio.get_running_loop()
-        refusal = loop.call_later(GRACE_S - ANSWER_S, pipeline.refuse_waiting)
+        refusal = loop.call_later(GRACE_S - ANSWER_S, intake.refuse)
         try:
             await super().shutdown(sockets)
         finally:

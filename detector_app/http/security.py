@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from detector_app.hosts import ANY_HOST, canonical_host, host_name
+from detector_app.http.hosts import ANY_HOST, canonical_host, host_name
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 HEADERS = {

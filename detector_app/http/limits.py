@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from detector_app.errors import PipelineBusyError
+from detector_app.errors import ServerBusyError
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Places:
         """Hold a place.
 
         Raises:
-            PipelineBusyError: where there is none.
+            ServerBusyError: where there is none.
         """
         if self._taken >= self._size:
-            raise PipelineBusyError(self._full)
+            raise ServerBusyError(self._full)
         self._taken += 1
         try:
             yield

@@ -3,7 +3,7 @@ import socket
 import numpy as np
 import pytest
 
-from detector_app.demo import FRAME_SIZE, SHOT_FRAMES, DemoSource
+from detector_app.stream.demo import FRAME_SIZE, SHOT_FRAMES, DemoSource
 from tests.helpers.demo_view import OBJECTS, demo_views
 
 

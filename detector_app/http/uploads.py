@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from detector_app.errors import BadRequestError, PayloadTooLargeError, TooSlowError
-from detector_app.limits import Deadlines, Progress
+from detector_app.http.limits import Deadlines, Progress
 from spyv4.errors import ImageError
 
 T = TypeVar("T")

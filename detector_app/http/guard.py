@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import ClassVar
 
-from detector_app.limits import Budget, Deadlines
+from detector_app.http.limits import Budget, Deadlines
 
 PENDING = 512
 """How many connections may owe a request."""

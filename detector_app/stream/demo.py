@@ -26,6 +26,7 @@ class DemoSource:
 
     name = "demo"
     frame_rate: float | None = FRAME_RATE
+    may_come_back = False
 
     def __init__(self) -> None:
         self._canvases: list[Image] = []

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
-from detector_app.sources import (
+from detector_app.stream.demo import DemoSource
+from detector_app.stream.sources import (
     HOLD_S,
     STILL_RATE,
     CameraSource,

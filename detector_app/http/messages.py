@@ -5,18 +5,30 @@ from typing import Any
 
 import numpy as np
 
-from detector_app.schemas import boxes_of, rates_of, timings_of
+from detector_app.http.schemas import boxes_of, rates_of, timings_of
+from detector_app.stream.viewer import Update
 from spyv4 import Detections
 
 
-def read_message(
-    detections: Detections, frame_id: int, reads: int, latency_ms: float, *, own: bool
+def read_message(update: Update, frame_id: int) -> dict[str, Any]:
+    """The message of a live frame."""
+    message = _message(update.detections, frame_id, update.reads, update.latency_ms)
+    return message | {"own": False, "restarted": update.restarted}
+
+
+def own_message(
+    detections: Detections, frame_id: int, reads: int, latency_ms: float
 ) -> dict[str, Any]:
-    """A `read` message as the module's docstring describes it."""
+    """The message of a picture that the client sent."""
+    return _message(detections, frame_id, reads, latency_ms) | {"own": True, "restarted": None}
+
+
+def _message(
+    detections: Detections, frame_id: int, reads: int, latency_ms: float
+) -> dict[str, Any]:
     return {
         "type": "read",
         "frame": frame_id,
-        "own": own,
         "read": detections.reads,
         "reads": reads,
         "width": detections.image_size[1],

@@ -46,11 +46,17 @@ class LatencyWindow:
         with self._lock:
             self._values.append(latency_ms)
 
-    def percentiles(self) -> dict[str, float]:
-        """`p50` and `p95` in milliseconds; 0 before the first."""
+    @property
+    def values(self) -> list[float]:
+        """What is remembered."""
         with self._lock:
-            values = list(self._values)
-        if not values:
-            return {"p50": 0.0, "p95": 0.0}
-        p50, p95 = np.percentile(values, (50, 95))
-        return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
+            return list(self._values)
+
+
+def percentiles(*windows: LatencyWindow) -> dict[str, float]:
+    """`p50` and `p95` of all together in milliseconds; 0 before the first."""
+    values = [value for window in windows for value in window.values]
+    if not values:
+        return {"p50": 0.0, "p95": 0.0}
+    p50, p95 = np.percentile(values, (50, 95))
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_app.demo import DemoSource
 from detector_app.errors import SourceError, SourceLostError
+from detector_app.stream.demo import DemoSource
 from spyv4.errors import ImageError
 from spyv4.preprocess import read_image
 
@@ -36,10 +36,13 @@ class Source(Protocol):
         name: what people call it.
         frame_rate: frames per second that the reader should keep to, or None where `read` itself
             waits for the next picture, as a camera does.
+        may_come_back: whether one that failed may be there again after a while, as a camera may
+            that is plugged in again.
     """
 
     name: str
     frame_rate: float | None
+    may_come_back: bool
 
     def open(self) -> None:
         """Get ready; raises `SourceError` where that fails."""
@@ -55,6 +58,7 @@ class CameraSource:
     """A local camera by number, or a network stream by address."""
 
     frame_rate: float | None = None
+    may_come_back = True
 
     def __init__(self, address: int | str) -> None:
         self.address = address
@@ -85,12 +89,17 @@ class CameraSource:
 
 
 class VideoSource:
-    """A clip, at its own frame rate, like a camera; again from the start where `loop` is set."""
+    """A clip, at its own frame rate, like a camera; again from the start where `loop` is set.
 
-    def __init__(self, path: Path, *, loop: bool = False) -> None:
-        self.path, self.loop = path, loop
+    Where it is not `paced`, its frames come as fast as they are taken.
+    """
+
+    may_come_back = False
+
+    def __init__(self, path: Path, *, loop: bool = False, paced: bool = True) -> None:
+        self.path, self.loop, self._paced = path, loop, paced
         self.name = path.name
-        self.frame_rate: float | None = 25.0
+        self.frame_rate: float | None = 25.0 if paced else None
         self._capture = cv2.VideoCapture()
 
     def open(self) -> None:
@@ -98,7 +107,7 @@ class VideoSource:
         if not open_capture(self._capture, str(self.path)):
             raise SourceError(f"{self.name} is not a video that can be read; convert it to MP4")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        if 1 <= rate <= 1000:
+        if self._paced and 1 <= rate <= 1000:
             self.frame_rate = rate
 
     def read(self) -> Image | None:
@@ -123,6 +132,7 @@ class ImagesSource:
     """
 
     frame_rate: float | None = STILL_RATE
+    may_come_back = False
 
     def __init__(self, name: str, paths: list[Path], *, loop: bool = False) -> None:
         self.name, self.paths, self.loop = name, paths, loop

@@ -8,10 +8,9 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from detector_app.intake import Intake
-from detector_app.limits import Deadlines, Places
-from detector_app.pipeline import Pipeline
-from detector_app.schemas import (
+from detector_app.http.intake import Intake
+from detector_app.http.limits import Deadlines, Places
+from detector_app.http.schemas import (
     DetectResponse,
     boxes_of,
     check_names,
@@ -21,8 +20,8 @@ from detector_app.schemas import (
     read_result,
     timings_of,
 )
+from detector_app.http.uploads import discard_body, read_upload, while_connected
 from detector_app.settings import Settings
-from detector_app.uploads import discard_body, read_upload, while_connected
 from spyv4 import Detections
 from spyv4.errors import SPYv4Error
 
@@ -45,9 +44,7 @@ def detect_body(max_reads: int) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def add_detect(
-    app: FastAPI, settings: Settings, pipeline: Pipeline, intake: Intake, deadlines: Deadlines
-) -> None:
+def add_detect(app: FastAPI, settings: Settings, intake: Intake, deadlines: Deadlines) -> None:
     """Add the route to `app`."""
     most, places = settings.max_reads, settings.max_uploads
     uploads = Places(
@@ -79,7 +76,7 @@ def add_detect(
         with the boxes drawn onto it.
         """
         asked = query.model_dump()
-        body = await _detect(request, asked, settings, pipeline, intake, uploads, deadlines)
+        body = await _detect(request, asked, settings, intake, uploads, deadlines)
         return Response(body, media_type=JPEG) if isinstance(body, bytes) else JSONResponse(body)
 
 
@@ -87,19 +84,18 @@ async def _detect(
     request: Request,
     asked: dict[str, Any],
     settings: Settings,
-    pipeline: Pipeline,
     intake: Intake,
     uploads: Places,
     deadlines: Deadlines,
 ) -> dict[str, Any] | bytes:
     """What is answered to a request whose query asks for `asked`."""
     started = submitted = time.perf_counter()
-    defaults = settings.sent_options(pipeline.detector.config)
+    defaults = settings.sent_options(intake.model)
     with contextlib.ExitStack() as place:
         try:  # before the body is read
             check_names(request.query_params)
-            pipeline.require_room()
-            check_parameters(asked, defaults, settings.max_reads)
+            parameters = check_parameters(asked, defaults, settings.max_reads)
+            intake.require_room(parameters.reads)
             place.enter_context(uploads.take())
         except SPYv4Error:
             await discard_body(request)

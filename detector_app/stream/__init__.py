@@ -1,0 +1,1 @@
+"""Frames from a source to their boxes: feeds, streams, and the scheduler of all reads."""
