@@ -13,6 +13,7 @@ from detector_app.http.app import create_app
 from detector_app.http.connections import Server, raise_open_files, server_config
 from detector_app.settings import Settings, add_model_options, load_settings
 from detector_app.stream.hub import Hub
+from detector_app.stream.sources import quieten
 from detector_app.window import has_gui, print_lines, watch
 from spyv4.commandline import EXIT_OK, build_parser, run_command
 from spyv4.errors import ArgumentError
@@ -104,6 +105,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _webcam(arguments: argparse.Namespace) -> int:
+    quieten()
     settings = _settings(arguments)
     blind = arguments.view == "none"
     if arguments.view == "browser" or not (blind or has_gui()):
@@ -143,6 +145,7 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         must_open: fail where the source cannot be opened, instead of serving without it.
     """
     settings.require_guard()
+    quieten()
     with listen(settings.host, settings.port) as listener:
         source = settings.open_source()
         if must_open and source is not None:

@@ -10,6 +10,7 @@ from detector_app.detecting.looking import Looker
 from detector_app.detecting.outputs import NamedFiles, Outputs
 from detector_app.detecting.stopping import stop_on_interrupt
 from detector_app.settings import add_model_options, load_settings
+from detector_app.stream.sources import quieten
 from spyv4.commandline import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -89,6 +90,7 @@ def _add_looking(group: argparse._ArgumentGroup) -> None:
 
 
 def _detect(arguments: argparse.Namespace) -> int:
+    quieten()
     if arguments.track:
         require_extra("track", "identities across frames")
     inputs, problems = find_inputs(arguments.paths, recursive=arguments.recursive)

@@ -61,6 +61,7 @@ class Settings:
         queue_size: how many sent pictures may wait or be looked at, at least 1.
         queue_reads: how many reads they may ask for in all, at least 1.
         max_uploads: how many pictures may be on their way over HTTP at a time, at least 1.
+        max_clips: how many clips that clients send are looked at at a time, at least 1.
         max_viewers: how many may be connected to the live view, at least 1.
     """
 
@@ -88,6 +89,7 @@ class Settings:
     queue_size: Places = 32
     queue_reads: Places = 512
     max_uploads: Places = 32
+    max_clips: Places = 2
     max_viewers: Places = 64
 
     def __post_init__(self) -> None:

@@ -7,7 +7,6 @@ from typing import TextIO
 
 from detector_app.detecting.annotated import PictureCopy
 from detector_app.detecting.found import Found
-from detector_app.detecting.frames import Clip
 from detector_app.detecting.inputs import Input, Targets
 from detector_app.detecting.looking import Looker
 from detector_app.detecting.outputs import Outputs, closing
@@ -15,6 +14,7 @@ from detector_app.detecting.progress import Progress
 from detector_app.detecting.tally import Tally
 from detector_app.detecting.writers import Writer
 from detector_app.errors import SourceError
+from detector_app.stream.clip import Clip
 from spyv4.errors import ImageError
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from detector_app.detecting.found import Found
-from detector_app.detecting.frames import Clip, ClipFrame
 from detector_app.detecting.inputs import Input
+from detector_app.stream.clip import Clip, ClipFrame
 from spyv4 import Detector, ReadOptions
 from spyv4.errors import ImageError
 from spyv4.preprocess import Frame, read_image

@@ -41,6 +41,7 @@ from detector_app.http.schemas import (
     settings_of,
 )
 from detector_app.http.security import Security
+from detector_app.http.video import Clips
 from detector_app.settings import Settings
 from detector_app.stream.hub import Hub
 from detector_app.stream.sources import DEMO, parse_source
@@ -91,6 +92,7 @@ def create_app(
     hub = Hub(detector, sources)
     room = Room(settings.queue_size, settings.queue_reads, settings.max_pixels)
     intake = Intake(hub.scheduler, room)
+    clips = Clips(hub.scheduler, settings.max_clips, settings.max_pixels)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -117,7 +119,7 @@ def create_app(
     app.add_exception_handler(SPYv4Error, _say_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
     _add_pages(app, hub, intake)
-    add_detect(app, settings, intake, deadlines)
+    add_detect(app, settings, intake, clips, deadlines)
     _add_live(app, hub)
     _add_socket(app, settings, hub, intake)
     return app

@@ -1,133 +1,187 @@
-"""`POST /detect`: a picture in, boxes out."""
+"""`POST /detect`: pictures in, boxes out; or a clip in, and a line of boxes for every frame."""
 
+import asyncio
 import contextlib
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any
 
-from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from detector_app.errors import PayloadTooLargeError
+from detector_app.http import parameters as described
 from detector_app.http.intake import Intake
 from detector_app.http.limits import Deadlines, Places
 from detector_app.http.schemas import (
+    DetectParameters,
     DetectResponse,
+    SeveralResponse,
     boxes_of,
     check_names,
     check_parameters,
-    error_responses,
     rates_of,
     read_result,
     timings_of,
 )
-from detector_app.http.uploads import discard_body, read_upload, while_connected
+from detector_app.http.uploads import Upload, discard_body, read_upload, while_connected
+from detector_app.http.video import Clips, begun, clip_suffix
 from detector_app.settings import Settings
 from spyv4 import Detections
-from spyv4.errors import SPYv4Error
+from spyv4.errors import ArgumentError, ImageError, SPYv4Error
 
-JPEG = "image/jpeg"
-
-
-def detect_body(max_reads: int) -> dict[str, Any]:
-    """How the API's description shows the body."""
-    picture = {"type": "string", "format": "binary"}
-    share = {"type": "number", "minimum": 0, "maximum": 1}
-    fields = {
-        "image": picture,
-        "reads": {"type": "integer", "minimum": 1, "maximum": max_reads},
-        "score_threshold": share,
-        "iou_threshold": share,
-        "per_read": {"type": "boolean"},
-    }
-    form = {"type": "object", "required": ["image"], "properties": fields}
-    content = {"image/*": {"schema": picture}, "multipart/form-data": {"schema": form}}
-    return {"requestBody": {"required": True, "content": content}}
+AT_A_TIME = 4
+"""How many pictures of one request are looked at at a time, at most half of all there are."""
 
 
-def add_detect(app: FastAPI, settings: Settings, intake: Intake, deadlines: Deadlines) -> None:
+def add_detect(
+    app: FastAPI, settings: Settings, intake: Intake, clips: Clips, deadlines: Deadlines
+) -> None:
     """Add the route to `app`."""
-    most, places = settings.max_reads, settings.max_uploads
-    uploads = Places(
-        places, f"{places} pictures are on their way already; send it again in a second"
-    )
-
-    drawn: dict[int | str, dict[str, Any]] = {
-        200: {"content": {JPEG: {"schema": {"type": "string", "format": "binary"}}}}
-    }
-
-    class Asked(BaseModel):
-        reads: int | None = Field(None, description=f"looks at the picture, 1..{most}")
-        score_threshold: float | None = Field(
-            None, description="least score, 0..1; that of the weights otherwise"
-        )
-        iou_threshold: float | None = Field(None, description="overlap that merges boxes, 0..1")
-        per_read: bool | None = Field(None, description="also the boxes after every read")
+    route = DetectRoute(settings, intake, clips, deadlines)
 
     @app.post(
         "/detect",
-        response_model=DetectResponse,
-        responses=error_responses(400, 401, 403, 408, 409, 413, 415, 421, 422, 503) | drawn,
-        openapi_extra=detect_body(most),
+        response_model=DetectResponse | SeveralResponse,
+        responses=described.responses(),
+        openapi_extra=described.body(settings.max_reads),
     )
-    async def detect(request: Request, query: Annotated[Asked, Query()]) -> Response:
-        """Find things in the picture that is the body, or the one file of a multipart form.
+    async def detect(request: Request, query: described.AskedQuery) -> Response:
+        """Find things in the picture that is the body, or in the files of a multipart form.
 
         The parameters may also be fields of the form. `Accept: image/jpeg` asks for the picture
-        with the boxes drawn onto it.
+        with the boxes drawn onto it. Several pictures are answered in their order, each with what
+        was found or what is wrong with it. A clip (MP4, AVI, MKV or WebM) is answered by a line of
+        JSON for every frame, as soon as that was looked at.
         """
-        asked = query.model_dump()
-        body = await _detect(request, asked, settings, intake, uploads, deadlines)
-        return Response(body, media_type=JPEG) if isinstance(body, bytes) else JSONResponse(body)
+        return await route.answer(request, query.model_dump())
 
 
-async def _detect(
-    request: Request,
-    asked: dict[str, Any],
-    settings: Settings,
-    intake: Intake,
-    uploads: Places,
-    deadlines: Deadlines,
-) -> dict[str, Any] | bytes:
-    """What is answered to a request whose query asks for `asked`."""
-    started = submitted = time.perf_counter()
-    defaults = settings.sent_options(intake.model)
-    with contextlib.ExitStack() as place:
-        try:  # before the body is read
-            check_names(request.query_params)
-            parameters = check_parameters(asked, defaults, settings.max_reads)
-            intake.require_room(parameters.reads)
-            place.enter_context(uploads.take())
-        except SPYv4Error:
-            await discard_body(request)
-            raise
-        data, fields = await read_upload(request, settings.max_body_bytes, deadlines)
-        check_names(fields)
-        parameters = check_parameters(asked | fields, defaults, settings.max_reads)
+class DetectRoute:
+    """What is done with a request.
 
-        def release() -> None:
-            """The picture is decoded and waits for the detector; the next may come."""
-            nonlocal submitted
-            submitted = time.perf_counter()
-            place.close()
+    Args:
+        settings: limits and defaults.
+        intake: looks at pictures.
+        clips: looks at clips.
+        deadlines: how long a client may take to send.
+    """
 
-        partials: list[Detections] = []
-        on_read = partials.append if parameters.per_read else None
-        look = intake.look(
-            data,
-            parameters.options(defaults),
-            on_read,
-            release=release,
-            annotated=request.headers.get("accept", "").strip().lower() == JPEG,
+    def __init__(
+        self, settings: Settings, intake: Intake, clips: Clips, deadlines: Deadlines
+    ) -> None:
+        self._settings, self._intake, self._clips = settings, intake, clips
+        self._deadlines = deadlines
+        self._defaults = settings.sent_options(intake.model)
+        places = settings.max_uploads
+        self._uploads = Places(
+            places, f"{places} requests are on their way already; send it again in a second"
         )
-        del data
-        result, jpeg = await while_connected(request, look)
-    if jpeg is not None:
-        return jpeg
-    finished = time.perf_counter()
-    timings = timings_of(result)
-    timings["wait"] = round(1000 * (finished - submitted) - sum(timings.values()), 2)
-    timings["total"] = round(1000 * (finished - started), 2)
-    return _answer(result, partials) | {"timings_ms": timings}
+
+    async def answer(self, request: Request, asked: dict[str, Any]) -> Response:
+        """The answer to a request whose query asks for `asked`."""
+        started = time.perf_counter()
+        with contextlib.ExitStack() as place:
+            try:  # before the body is read
+                check_names(request.query_params)
+                self._intake.require_room(self._check(asked).reads)
+                place.enter_context(self._uploads.take())
+            except SPYv4Error:
+                await discard_body(request)
+                raise
+            upload = await read_upload(request, self._settings.max_body_bytes, self._deadlines)
+            check_names(upload.fields)
+            parameters = self._check(asked | upload.fields)
+            drawn = request.headers.get("accept", "").strip().lower() == described.JPEG
+            if any(map(clip_suffix, upload.files)):
+                return await self._clip(upload, parameters)
+            if len(upload.files) > 1:
+                several = self._several(upload, parameters, drawn=drawn)
+                return JSONResponse({"results": await while_connected(request, several)})
+            picture = _Picture(upload.files.pop(), started, place.close)
+            work = self._picture(picture, parameters, drawn=drawn)
+            found, jpeg = await while_connected(request, work)
+        return JSONResponse(found) if jpeg is None else Response(jpeg, media_type=described.JPEG)
+
+    def _check(self, asked: dict[str, Any]) -> DetectParameters:
+        names = self._intake.model.class_names
+        return check_parameters(asked, self._defaults, self._settings.max_reads, names)
+
+    async def _clip(self, upload: Upload, parameters: DetectParameters) -> Response:
+        if len(upload.files) > 1:
+            raise ArgumentError("send one clip at a time, and no pictures beside it")
+        options = parameters.options(self._defaults)
+        lines = self._clips.lines(upload.files.pop(), options, parameters.every)
+        return StreamingResponse(await begun(lines), media_type=described.LINES)
+
+    async def _several(
+        self, upload: Upload, parameters: DetectParameters, *, drawn: bool
+    ) -> list[dict[str, Any]]:
+        """What was found in each picture, or what is wrong with it."""
+        if drawn:
+            raise ArgumentError(f"Accept: {described.JPEG} is for one picture at a time")
+        turns = asyncio.Semaphore(max(1, min(AT_A_TIME, self._intake.room.pictures // 2)))
+
+        async def look(data: bytes) -> dict[str, Any]:
+            async with turns:
+                picture = _Picture(data, time.perf_counter(), lambda: None)
+                try:
+                    return (await self._picture(picture, parameters, drawn=False))[0]
+                except (ImageError, PayloadTooLargeError) as error:
+                    return {"detail": str(error)}
+
+        looks = [asyncio.create_task(look(data)) for data in upload.files]
+        try:
+            return await asyncio.gather(*looks)
+        finally:
+            for task in looks:
+                task.cancel()
+
+    async def _picture(
+        self, picture: "_Picture", parameters: DetectParameters, *, drawn: bool
+    ) -> tuple[dict[str, Any], bytes | None]:
+        """What was found in a picture, and the picture with its boxes where it is to be drawn."""
+        partials: list[Detections] = []
+        result, jpeg = await self._intake.look(
+            picture.hand_over(),
+            parameters.options(self._defaults),
+            partials.append if parameters.per_read else None,
+            release=picture.release,
+            annotated=drawn,
+        )
+        return _answer(result, partials) | {"timings_ms": picture.timings(result)}, jpeg
+
+
+class _Picture:
+    """A picture that was sent, and when.
+
+    Args:
+        data: of the file.
+        started: `time.perf_counter()` when the request came.
+        let_go: called once it is decoded and waits for the detector, so that the next may come.
+    """
+
+    def __init__(self, data: bytes, started: float, let_go: Callable[[], None]) -> None:
+        self._data, self._started, self._let_go = data, started, let_go
+        self._decoded = started
+
+    def hand_over(self) -> bytes:
+        """The data, which is not kept."""
+        data, self._data = self._data, b""
+        return data
+
+    def release(self) -> None:
+        """Note that it is decoded."""
+        self._decoded = time.perf_counter()
+        self._let_go()
+
+    def timings(self, result: Detections) -> dict[str, float]:
+        """Milliseconds by stage."""
+        finished, timings = time.perf_counter(), timings_of(result)
+        busy = timings["network"] + timings["decode"]
+        timings["wait"] = round(max(0.0, 1000 * (finished - self._decoded) - busy), 2)
+        timings["total"] = round(1000 * (finished - self._started), 2)
+        return timings
 
 
 def _answer(result: Detections, partials: list[Detections]) -> dict[str, Any]:

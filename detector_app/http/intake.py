@@ -198,10 +198,9 @@ class Intake:
         newest: list[Detections] = []
 
         def show(look: Look) -> None:
-            if on_read is not None or look.number == options.reads:
-                newest[:] = look.detections()
-                if on_read is not None:
-                    on_read(newest[0])
+            newest[:] = look.detections()
+            if on_read is not None:
+                on_read(newest[0])
 
         def end(error: Exception | None) -> None:
             try:
@@ -212,7 +211,7 @@ class Intake:
         if self._refusing:
             raise ServerClosingError
         self._require_place(options.reads or 1)
-        work = self._scheduler.submit(seen, options, show, end)
+        work = self._scheduler.submit(seen, options, show, end, last_alone=on_read is None)
         self._works.add(work)
         try:
             found = await answer

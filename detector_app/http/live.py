@@ -90,6 +90,7 @@ class LiveConnection:
         self._websocket, self._hub, self._intake = websocket, hub, intake
         self._hello = hello
         self._max_reads: int = hello["max_reads"]
+        self._class_names = hub.detector.config.class_names
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._viewer = Viewer(options, self._wake)
@@ -207,7 +208,7 @@ class LiveConnection:
         match message.get("type"):
             case "settings":
                 options = self._viewer.options
-                checked = check_parameters(message, options, self._max_reads)
+                checked = check_parameters(message, options, self._max_reads, self._class_names)
                 self._hub.change(self._viewer, checked.options(options))
             case "watch":
                 source = message.get("source")

@@ -1,13 +1,13 @@
 """What the server says over HTTP, and how what it is asked is checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from spyv4 import Detections, ReadOptions
-from spyv4.closest import did_you_mean
+from spyv4.closest import class_labels, did_you_mean
 from spyv4.errors import ArgumentError
 
 
@@ -18,6 +18,17 @@ class DetectParameters(BaseModel):
     score_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     per_read: bool = False
+    every: Annotated[int, Field(ge=1)] = 1
+    classes: tuple[str, ...] = ()
+    agnostic_nms: bool = False
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Names as the query has them: separated by commas."""
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     def options(self, defaults: ReadOptions) -> ReadOptions:
         """`defaults` with the values of this."""
@@ -26,12 +37,14 @@ class DetectParameters(BaseModel):
             reads=self.reads,
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
+            classes=self.classes,
+            agnostic_nms=self.agnostic_nms,
         )
 
 
 def settings_of(options: ReadOptions) -> dict[str, Any]:
     """What of the options clients may set."""
-    names = DetectParameters.model_fields.keys() - {"per_read"}
+    names = DetectParameters.model_fields.keys() - {"per_read", "every"}
     return {name: getattr(options, name) for name in names}
 
 
@@ -47,7 +60,7 @@ def check_names(values: Mapping[str, Any]) -> None:
 
 
 def check_parameters(
-    values: Mapping[str, Any], defaults: ReadOptions, max_reads: int
+    values: Mapping[str, Any], defaults: ReadOptions, max_reads: int, class_names: Sequence[str]
 ) -> DetectParameters:
     """Checked parameters from those of `values` that have a known name and are not None.
 
@@ -55,6 +68,7 @@ def check_parameters(
         values: what a client said.
         defaults: in place of what it did not say; resolved.
         max_reads: most reads that it may ask for.
+        class_names: those it may name.
 
     Raises:
         ArgumentError: a value is out of range; the message names it.
@@ -67,6 +81,7 @@ def check_parameters(
         raise ArgumentError(one_line(list(error.errors()))) from None
     if parameters.reads > max_reads:
         raise ArgumentError(f"reads: at most {max_reads} are allowed, not {parameters.reads}")
+    class_labels(parameters.classes, class_names)
     return parameters
 
 
@@ -103,6 +118,27 @@ class DetectResponse(BaseModel):
         description="preprocess, network and decode; waiting in the queue; total in the server"
     )
     per_read: list[ReadResult] | None = Field(description="every read, where asked for")
+
+
+class FailedPicture(BaseModel):
+    """What is wrong with one picture of several, in one line."""
+
+    detail: str
+
+
+class SeveralResponse(BaseModel):
+    """What was found in each of several pictures, in their order."""
+
+    results: list[DetectResponse | FailedPicture]
+
+
+class FrameLine(ReadResult):
+    """What was found in one frame of a clip: one line of many."""
+
+    frame: int = Field(description="number in the clip, from 0")
+    time_s: float = Field(description="when it is shown, from the start of the clip")
+    width: int
+    height: int
 
 
 class LiveResponse(ReadResult):

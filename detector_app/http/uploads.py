@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import io
-import warnings
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
 from PIL import Image as PILImage
@@ -22,24 +21,36 @@ from spyv4.errors import ImageError
 T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What strangers may send: Pillow has readers that run other programs."""
+MAX_FILES = 16
+"""How many pictures may come in one request."""
 DISCARD_S = 10.0
 """How long the rest of a refused request is read and thrown away."""
 SILENCE_S = 1.0
 """How long to wait for more of it."""
 
 
-async def read_upload(
-    request: Request, max_bytes: int, deadlines: Deadlines
-) -> tuple[bytes, dict[str, str]]:
-    """The picture in a request, and the form fields sent beside it.
+class Upload(NamedTuple):
+    """What a request brings.
 
-    The body is either the picture itself or a multipart form with one file. At most `max_bytes`
-    are ever held, whatever the Content-Length says.
+    Attributes:
+        files: pictures, or a clip; at least one.
+        fields: parameters that came beside them.
+    """
+
+    files: list[bytes]
+    fields: dict[str, str]
+
+
+async def read_upload(request: Request, max_bytes: int, deadlines: Deadlines) -> Upload:
+    """The pictures in a request, and the form fields sent beside them.
+
+    The body is either a picture itself or a multipart form with one file or several. At most
+    `max_bytes` are ever held, whatever the Content-Length says.
 
     Raises:
         PayloadTooLargeError: the body is larger than `max_bytes`.
         TooSlowError: it comes more slowly than the deadlines ask.
-        BadRequestError: there is no picture.
+        BadRequestError: there is no picture, or there are too many.
     """
     declared = request.headers.get("content-length", "")
     try:
@@ -53,40 +64,39 @@ async def read_upload(
         raise BadRequestError("the connection was closed before the whole picture came") from None
 
 
-async def _read_limited(
-    request: Request, max_bytes: int, deadlines: Deadlines
-) -> tuple[bytes, dict[str, str]]:
+async def _read_limited(request: Request, max_bytes: int, deadlines: Deadlines) -> Upload:
     """`read_upload` that trusts no Content-Length."""
     limited = Request(request.scope, _limited(request.receive, max_bytes, deadlines))
     content_type = request.headers.get("content-type", "")
     fields: dict[str, str] = {}
     if not content_type.lower().startswith("multipart/form-data"):
-        data = await limited.body()
+        files = [await limited.body()]
     else:
         try:
-            async with limited.form(max_files=1, max_fields=16) as form:
-                data, fields = await _picture_of(form)
+            async with limited.form(max_files=MAX_FILES, max_fields=16) as form:
+                files, fields = await _contents(form)
         except HTTPException:
             raise BadRequestError(
-                "the multipart form cannot be read; send one picture as a file field"
+                "the multipart form cannot be read; send pictures as file fields, at most "
+                f"{MAX_FILES}"
             ) from None
-    if not data:
+    if not all(files) or not files:
         raise BadRequestError(
             "the request holds no picture; send one as the body or as a multipart file field"
         )
-    return data, fields
+    return Upload(files, fields)
 
 
-async def _picture_of(form: FormData) -> tuple[bytes, dict[str, str]]:
-    """The first file of a form, and its text fields."""
-    data = b""
+async def _contents(form: FormData) -> Upload:
+    """The files of a form, and its text fields."""
+    files: list[bytes] = []
     fields: dict[str, str] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            data = await value.read()
+            files.append(await value.read())
         else:
             fields[name] = value
-    return data, fields
+    return Upload(files, fields)
 
 
 def _limited(receive: Receive, max_bytes: int, deadlines: Deadlines) -> Receive:
@@ -168,11 +178,9 @@ def count_pixels(data: bytes, max_pixels: int) -> int:
         PayloadTooLargeError: more than `max_pixels` pixels.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-            with PILImage.open(io.BytesIO(data), formats=FORMATS) as picture:
-                width, height = picture.size
-    except PILImage.DecompressionBombError:
+        with PILImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+    except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning):
         raise PayloadTooLargeError(_too_many("", max_pixels)) from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         raise ImageError(

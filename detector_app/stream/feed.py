@@ -141,7 +141,10 @@ class Feed:
             self._retry = True
 
     def stop(self, timeout_s: float = 2.0) -> None:
-        """Let go of the source and end the thread; may be called any number of times."""
+        """Let go of the source and end the thread, and wait for that at most `timeout_s`.
+
+        May be called any number of times.
+        """
         with self._changed:
             self._stopping, self._subscribers = True, ()
             self._changed.notify_all()

@@ -31,6 +31,7 @@ class Work:
         on_read: called in the inference thread after every read; must be quick. What it raises ends
             the work.
         on_end: called once, with None after the last read, else with the error.
+        last_alone: call `on_read` after the last read only; the others are cheaper then.
     """
 
     def __init__(
@@ -38,8 +39,11 @@ class Work:
         look: Look,
         on_read: Callable[[Look], None],
         on_end: Callable[[Exception | None], None],
+        *,
+        last_alone: bool,
     ) -> None:
         self.look = look
+        self._last_alone = last_alone
         self.reads = look.options.reads or 1
         self._on_read, self._on_end = on_read, on_end
         self._abandoned = self._ended = False
@@ -49,14 +53,20 @@ class Work:
         """How many reads are still to come."""
         return 0 if self._abandoned or self._ended else self.reads - self.look.number
 
+    @property
+    def told(self) -> bool:
+        """Whether `on_read` is called after the next read."""
+        return not self._last_alone or self.owed == 1
+
     def cancel(self) -> None:
         """End before the next read, since nobody waits any more; from any thread."""
         self._abandoned = True
 
-    def read(self) -> bool:
-        """Tell of the newest read; whether another is wanted."""
+    def go_on(self, *, told: bool) -> bool:
+        """Tell of the newest read, if it is one of those that are told; whether more are wanted."""
         try:
-            self._on_read(self.look)
+            if told:
+                self._on_read(self.look)
         except Exception as error:  # noqa: BLE001 - belongs to whoever waits
             # Its traceback would keep the picture for as long as anybody keeps the error.
             traceback.clear_frames(error.__traceback__)
@@ -126,6 +136,7 @@ class Scheduler:
         on_end: Callable[[Exception | None], None],
         *,
         state: SPYv4State | None = None,
+        last_alone: bool = False,
     ) -> Work:
         """Have a picture looked at, from the next round on; never blocks.
 
@@ -136,12 +147,14 @@ class Scheduler:
                 ends the work.
             on_end: called once, with None after the last read, else with the error.
             state: where to start, if not at rest.
+            last_alone: call `on_read` after the last read only; the others are cheaper then.
 
         Raises:
             DetectorFailedError: the thread broke down.
             ServerClosingError: it was stopped.
         """
-        work = Work(Look(seen, options, self.detector.config, state=state), on_read, on_end)
+        look = Look(seen, options, self.detector.config, state=state)
+        work = Work(look, on_read, on_end, last_alone=last_alone)
         with self._changed:
             self.require()
             self._ring.append(work)
@@ -178,15 +191,16 @@ class Scheduler:
 
     def _round(self, batch: list[Work]) -> None:
         """One read of each, of whom those who want more go behind the others."""
+        told = [work.told for work in batch]
         try:
-            advance(self.detector.runtime, [work.look for work in batch], activity=True)
+            advance(self.detector.runtime, [work.look for work in batch], activity=any(told))
         except Exception:
             for work in batch:
                 work.end(DetectorFailedError())
             raise
-        for work in batch:
+        for work, tell in zip(batch, told, strict=True):
             self.read_rate.tick()
-            if work.read():
+            if work.go_on(told=tell):
                 with self._changed:
                     self._ring.append(work)
 

@@ -224,18 +224,21 @@ def _images(name: str, paths: list[Path], loop: bool) -> ImagesSource:
 
 
 def open_capture(capture: cv2.VideoCapture, address: int | str) -> bool:
-    """Open without OpenCV's own warnings, since the caller says what is wrong."""
-    level = cv2.utils.logging.getLogLevel()
+    """Open, with limits where a host might not answer; see `quieten`."""
+    if isinstance(address, int) or "://" not in address:
+        return capture.open(address)
+    # Without limits a host that does not answer holds up the thread.
+    limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+    parameters = [number for limit in limits for number in (limit, STREAM_TIMEOUT_MS)]
+    return capture.open(address, cv2.CAP_FFMPEG, parameters)
+
+
+def quieten() -> None:
+    """Keep OpenCV's own warnings off the terminal, since ours say what is wrong.
+
+    For commands, at their start: the setting is the process's, and is not for threads to change.
+    """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        if isinstance(address, int) or "://" not in address:
-            return capture.open(address)
-        # Without limits a host that does not answer holds up the thread, and with it other sources.
-        limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-        parameters = [number for limit in limits for number in (limit, STREAM_TIMEOUT_MS)]
-        return capture.open(address, cv2.CAP_FFMPEG, parameters)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 def _without_login(address: str) -> str:

@@ -163,6 +163,7 @@ class Stream:
                 lambda look: self._deliver(look, frame, restarted),
                 lambda error: self._end(frame, error),
                 state=self._carried,
+                last_alone=self.policy is Policy.EVERY,
             )
         except SPYv4Error as error:
             self._end(frame, error)

@@ -68,11 +68,9 @@ class Viewer:
         with self._arrived:
             if self.stream is not stream:
                 return
-            if stream.policy is Policy.LATEST:
-                if self._updates and self._updates[0].frame is not update.frame:
-                    self._updates.clear()
-            elif not update.last:
-                return
+            stale = self._updates and self._updates[0].frame is not update.frame
+            if stale and stream.policy is Policy.LATEST:
+                self._updates.clear()
             self._updates.append(update)
         self.wake()
 

@@ -32,7 +32,7 @@ def level_of(viewer):
     return int(latest.frame.image_bgr[0, 0, 0])
 
 
-def submit(scheduler, image=IMAGE, options=OPTIONS, on_read=lambda look: None):
+def submit(scheduler, image=IMAGE, options=OPTIONS, on_read=lambda look: None, **more):
     """A picture that is looked at: the work, and the future of how many reads it got."""
     answer = Future()
 
@@ -43,7 +43,7 @@ def submit(scheduler, image=IMAGE, options=OPTIONS, on_read=lambda look: None):
             answer.set_exception(error)
 
     seen = see([image], scheduler.detector.image_size)
-    work = scheduler.submit(seen, options, on_read, end)
+    work = scheduler.submit(seen, options, on_read, end, **more)
     return work, answer
 
 

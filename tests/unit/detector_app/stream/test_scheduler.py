@@ -64,6 +64,16 @@ def test_what_is_read_together_is_what_is_read_alone(scheduler, detector):
     assert len({found[index, 2].scores.tobytes() for index in range(3)}) == 3
 
 
+def test_who_waits_for_the_last_read_is_told_of_it_alone(scheduler, detector):
+    told = []
+    _, answer = submit(scheduler, on_read=told.append, options=ReadOptions(3, 0.0), last_alone=True)
+    assert answer.result(10) == 3
+    (look,) = told
+    expected = detector.detect(IMAGE, 3, score_threshold=0.0, activity=True)
+    shown = look.detections(ReadOptions(3, 0.0, activity=True))[0]
+    assert shown.firing_rates == pytest.approx(expected.firing_rates, abs=1e-6)
+
+
 def test_an_error_reaches_who_waits_and_nobody_else(scheduler):
     def fail(_look):
         raise ValueError("on purpose")

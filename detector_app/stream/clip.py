@@ -39,6 +39,7 @@ class Clip:
     Args:
         path: of the file.
         every: take one frame in so many.
+        name: what people call it; the path otherwise.
 
     Attributes:
         rate: frames per second of those that are taken.
@@ -48,15 +49,27 @@ class Clip:
         SourceError: if it is no video that can be read.
     """
 
-    def __init__(self, path: Path, *, every: int = 1) -> None:
+    def __init__(self, path: Path, *, every: int = 1, name: str | None = None) -> None:
         self.path, self.every = path, every
+        self._name = name or str(path)
         self._capture = cv2.VideoCapture()
         if not open_capture(self._capture, str(path)):
-            raise SourceError(f"{path} is not a video that can be read; convert it to MP4")
+            raise SourceError(f"{self._name} is not a video that can be read; convert it to MP4")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = (rate if 1 <= rate <= 1000 else DEFAULT_RATE) / every
         self._promised = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.frames = -(-self._promised // every)
+
+    @property
+    def pixels(self) -> int:
+        """Of a frame, as far as the file knows."""
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (max(0, int(self._capture.get(side))) for side in sides)
+        return width * height
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
 
     def __enter__(self) -> "Clip":
         return self
@@ -67,7 +80,7 @@ class Clip:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._capture.release()
+        self.close()
 
     def __iter__(self) -> Iterator[ClipFrame]:
         """The frames in their order.
@@ -90,6 +103,6 @@ class Clip:
             needed = int(needed * ESTIMATE_SHARE)
         if index < max(1, needed):
             raise SourceError(
-                f"{self.path} cannot be decoded beyond frame {index} of {self._promised}; {taken} "
+                f"{self._name} cannot be decoded beyond frame {index} of {self._promised}; {taken} "
                 "frames were done"
             )
