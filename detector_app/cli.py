@@ -11,6 +11,7 @@ import cv2
 
 from detector_app.http.app import create_app
 from detector_app.http.connections import Server, raise_open_files, server_config
+from detector_app.record import recording
 from detector_app.settings import Settings, add_model_options, load_settings
 from detector_app.stream.hub import Hub
 from detector_app.stream.sources import quieten
@@ -79,6 +80,9 @@ def webcam_command(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--open", action="store_true", help="also open the browser")
     parser.add_argument(
+        "--record", type=Path, metavar="FILE.mp4", help="also write the source with its boxes"
+    )
+    parser.add_argument(
         "--carry-state",
         action="store_true",
         default=None,
@@ -114,7 +118,7 @@ def _webcam(arguments: argparse.Namespace) -> int:
             raise ArgumentError(f"{reason}; use --view browser")
         if arguments.view == "auto":
             print(f"{reason}; look with a browser instead.")
-        return _serve(settings, open_browser=arguments.open, must_open=True)
+        return _serve(settings, open_browser=arguments.open, record=arguments.record, live=True)
     source = settings.open_source(loop=False)
     if source is None:
         raise ArgumentError("there is nothing to watch; name a --source other than none")
@@ -122,10 +126,11 @@ def _webcam(arguments: argparse.Namespace) -> int:
     hub, options = Hub(detector, [source]), settings.read_options(detector.config)
     hub.scheduler.start()
     try:
-        if blind:
-            print_lines(hub, options, sys.stdout)
-        else:
-            watch(hub, options)
+        with recording(hub, options, arguments.record):
+            if blind:
+                print_lines(hub, options, sys.stdout)
+            else:
+                watch(hub, options)
     finally:
         hub.stop()
         if not blind:
@@ -136,22 +141,30 @@ def _webcam(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = False) -> int:
+def _serve(
+    settings: Settings,
+    *,
+    open_browser: bool = False,
+    record: Path | None = None,
+    live: bool = False,
+) -> int:
     """Run the server until it is interrupted.
 
     Args:
         settings: what to serve.
         open_browser: open the page.
-        must_open: fail where the source cannot be opened, instead of serving without it.
+        record: file for the source with its boxes.
+        live: fail where the source cannot be opened, instead of serving without it.
     """
     settings.require_guard()
     quieten()
     with listen(settings.host, settings.port) as listener:
         source = settings.open_source()
-        if must_open and source is not None:
+        if live and source is not None:
             source.open()
             source.close()
-        app = create_app(settings, settings.load_detector())
+        detector = settings.load_detector()
+        app = create_app(settings, detector)
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         url = f"http://{host}:{listener.getsockname()[1]}"
@@ -160,7 +173,8 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         print(f"SPYv4 is at {opened} (API: {url}/docs). Ctrl-C ends it.", flush=True)
         if open_browser:
             webbrowser.open(url)
-        Server(config).run(sockets=[listener])
+        with recording(app.state.hub, settings.read_options(detector.config), record):
+            Server(config).run(sockets=[listener])
     return EXIT_OK
 
 
