@@ -11,8 +11,10 @@ Server to client, JSON text unless said otherwise:
   sent before), `own` (whether the client sent it), `width`, `height`, `read`, `reads`,
   `detections`, `firing_rates`
   (a list in the order of `layers`), `rasters` (by layer `[neurons, base64 of packed bits]`, most
-  significant bit first), `latency_ms`, `timings_ms`, and `restarted` (why the state that should
-  have been carried was given up before this frame, or null).
+  significant bit first), `latency_ms` (from capture to this read), `timings_ms` (what that is made
+  of; `capture` comes before it and `encode` after), `sent_ms` (from capture to this message), and
+  `restarted` (why the state that should have been carried was given up before this frame, or
+  null).
 - `statistics`: twice a second; `state` (paused, opening, running, ended or lost), `source` and
   `error` of what is watched, rates, latencies, and `settings`.
 - `error`: `message`, `own` (whether it ends the look at a picture the client sent); the connection
@@ -99,6 +101,7 @@ class LiveConnection:
         self._unshown: set[int] = set()
         self._frame: Frame | None = None  # the newest that was sent
         self._frames = 0  # how many were sent
+        self._encode_ms = 0.0  # of the newest
         self._own_frames = 0
         self._own_busy = False
         self._own_task: asyncio.Task[None] | None = None
@@ -172,10 +175,12 @@ class LiveConnection:
             if update.frame is not self._frame:
                 self._frame = update.frame
                 self._unshown.add(self._frames)
+                began = time.monotonic()
                 jpeg = await asyncio.to_thread(getattr, update.frame, "jpeg")
+                self._encode_ms = 1000 * (time.monotonic() - began)
                 await self._websocket.send_bytes(struct.pack(">I", self._frames) + jpeg)
                 self._frames += 1
-            await self._send(read_message(update, self._frames - 1))
+            await self._send(read_message(update, self._frames - 1, self._encode_ms))
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         await self._websocket.send_text(json.dumps(message, separators=(",", ":")))

@@ -1,6 +1,7 @@
 """The `read` message of the WebSocket, which `live` describes."""
 
 import base64
+import time
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,24 @@ from detector_app.stream.viewer import Update
 from spyv4 import Detections
 
 
-def read_message(update: Update, frame_id: int) -> dict[str, Any]:
-    """The message of a live frame."""
+def read_message(update: Update, frame_id: int, encode_ms: float) -> dict[str, Any]:
+    """The message of a live frame, which took so long to encode."""
     message = _message(update.detections, frame_id, update.reads, update.latency_ms)
-    return message | {"own": False, "restarted": update.restarted}
+    stages = {**update.timings_ms, "encode": encode_ms}
+    return message | {
+        "own": False,
+        "restarted": update.restarted,
+        "timings_ms": {stage: round(ms, 2) for stage, ms in stages.items()},
+        "sent_ms": round(1000 * (time.monotonic() - update.frame.captured_at), 2),
+    }
 
 
 def own_message(
     detections: Detections, frame_id: int, reads: int, latency_ms: float
 ) -> dict[str, Any]:
     """The message of a picture that the client sent."""
-    return _message(detections, frame_id, reads, latency_ms) | {"own": True, "restarted": None}
+    message = _message(detections, frame_id, reads, latency_ms)
+    return message | {"own": True, "restarted": None, "sent_ms": message["latency_ms"]}
 
 
 def _message(

@@ -38,6 +38,7 @@ class Frame:
         image_bgr: uint8 [H, W, 3].
         seen: the picture as the network sees it.
         captured_at: `time.monotonic()` of the capture, in seconds.
+        capture_ms: how long the source took to hand it over; of a camera mostly waiting.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Frame:
     image_bgr: NDArray[np.uint8]
     seen: Seen
     captured_at: float
+    capture_ms: float
 
     @cached_property
     def jpeg(self) -> bytes:
@@ -211,23 +213,25 @@ class Feed:
         rate = self.source.frame_rate
         pace = Pace(rate) if rate else None
         while True:
+            asked_at = time.monotonic()
             image = self.source.read()
             if image is None:
                 with self._changed:
                     if self._wanted:
                         self._state = State.ENDED
                 return
-            self._hand_on(image)
+            self._hand_on(image, asked_at)
             if pace is not None:
                 with self._changed:
                     self._changed.wait_for(lambda: not self._wanted or self._retry, pace.delay_s())
             if not self._wanted or self._retry or self._state is State.LOST:
                 return
 
-    def _hand_on(self, image: NDArray[np.uint8]) -> None:
+    def _hand_on(self, image: NDArray[np.uint8], asked_at: float) -> None:
         """Offer a frame to all subscribers, unless they left meanwhile."""
         now = time.monotonic()
-        frame = Frame(self.captured, self._openings, image, see([image], self._image_size), now)
+        seen, capture_ms = see([image], self._image_size), 1000 * (now - asked_at)
+        frame = Frame(self.captured, self._openings, image, seen, now, capture_ms)
         with self._changed:
             if not self._wanted:
                 return

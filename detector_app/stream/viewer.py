@@ -34,6 +34,13 @@ class Update:
     restarted: str | None = None
 
     @property
+    def timings_ms(self) -> dict[str, float]:
+        """What the latency is made of, by stage; `capture` comes before it."""
+        stages = self.detections.timings_ms
+        wait_ms = max(0.0, self.latency_ms - sum(stages.values()))
+        return {"capture": self.frame.capture_ms, **stages, "wait": wait_ms}
+
+    @property
     def last(self) -> bool:
         """Whether it is the last of its frame."""
         return self.detections.reads == self.reads

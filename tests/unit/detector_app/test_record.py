@@ -39,7 +39,7 @@ def test_a_recording_shows_boxes_and_keeps_time(detector, tmp_path, monkeypatch)
         image = np.full((48, 64, 3), level, np.uint8)
         expected.append(detector.detect(image, 2, score_threshold=0.6).plot(image))
     off = np.abs(clip.frames[:, None].astype(int) - np.stack(expected)).mean(axis=(2, 3, 4))
-    assert off.min(axis=1).max() < 10
+    assert off.min(axis=1).max() < 20 < np.sort(off, axis=1)[:, 1].min()
     shown = off.argmin(axis=1)
     assert set(shown) == {0, 1, 2, 3}
     assert list(shown) == sorted(shown)
