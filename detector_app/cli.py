@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import socket
 import sys
 import webbrowser
@@ -123,7 +124,11 @@ def _webcam(arguments: argparse.Namespace) -> int:
     if source is None:
         raise ArgumentError("there is nothing to watch; name a --source other than none")
     detector = settings.load_detector()
-    hub, options = Hub(detector, [source]), settings.read_options(detector.config)
+    # A lost source ends the command, whose one line says it.
+    hub, options = (
+        Hub(detector, [source], loss_level=logging.DEBUG),
+        settings.read_options(detector.config),
+    )
     hub.scheduler.start()
     try:
         with recording(hub, options, arguments.record):

@@ -54,6 +54,8 @@ def body(max_reads: int) -> dict[str, Any]:
 def responses() -> dict[int | str, dict[str, Any]]:
     """All that may be answered."""
     binary = {"schema": {"type": "string", "format": "binary"}}
-    lines = {"schema": FrameLine.model_json_schema()}
+    line = FrameLine.model_json_schema(ref_template="#/components/schemas/{model}")
+    del line["$defs"]  # they are among the components
+    lines = {"schema": line}
     found: dict[int | str, dict[str, Any]] = {200: {"content": {JPEG: binary, LINES: lines}}}
     return error_responses(400, 401, 403, 408, 409, 413, 415, 421, 422, 503) | found

@@ -71,14 +71,17 @@ class Feed:
     Args:
         source: what to read.
         image_size: (height, width) of the network's image.
+        loss_level: at which level the log says that the source was lost.
 
     Attributes:
         captured: how many frames were read.
         rate: frames per second.
     """
 
-    def __init__(self, source: Source, image_size: tuple[int, int]) -> None:
-        self.source, self._image_size = source, image_size
+    def __init__(
+        self, source: Source, image_size: tuple[int, int], *, loss_level: int = logging.ERROR
+    ) -> None:
+        self.source, self._image_size, self._loss_level = source, image_size, loss_level
         self.captured = 0
         self.rate = RateMeter()
         self._changed = threading.Condition()
@@ -162,7 +165,7 @@ class Feed:
             self._state, self._error = State.LOST, error
             self._failures += 1
         # Those after it say the same, however long the source is tried again.
-        logger.log(logging.ERROR if self._failures == 1 else logging.DEBUG, "%s", error)
+        logger.log(self._loss_level if self._failures == 1 else logging.DEBUG, "%s", error)
 
     def _want(self) -> None:
         """Note that frames are waited for from now on."""

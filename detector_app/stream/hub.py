@@ -1,5 +1,6 @@
 """All that is watched: feeds by name, and the streams that viewers share."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -29,14 +30,21 @@ class Hub:
         detector: from now on used by the scheduler alone.
         sources: what can be watched, by distinct names; the first one by default.
         policy: what becomes of frames that come too fast.
+        loss_level: at which level the log says that a source was lost.
     """
 
     def __init__(
-        self, detector: Detector, sources: Iterable[Source] = (), policy: Policy = Policy.LATEST
+        self,
+        detector: Detector,
+        sources: Iterable[Source] = (),
+        policy: Policy = Policy.LATEST,
+        *,
+        loss_level: int = logging.ERROR,
     ) -> None:
         self.detector = detector
         self.scheduler = Scheduler(detector)
-        self.feeds = {source.name: Feed(source, detector.image_size) for source in sources}
+        size = detector.image_size
+        self.feeds = {each.name: Feed(each, size, loss_level=loss_level) for each in sources}
         self._policy = policy
         self._streams: dict[StreamKey, Stream] = {}
         self._past = FrameCounts()  # of streams that nobody watches any more

@@ -4,11 +4,14 @@ Starts `spyv4-serve` with the shipped weights, and measures from another process
 
 1. the bare model: `Detector.detect` on decoded pictures in a process of its own, before and after;
 2. clients that post pictures without pause: requests per second, errors, latency and its stages;
-3. live streams of different reads: reads and frames per second of each, memory over time, whether
+3. an attack: sockets that send pictures of 50 megapixels, and bodies of 31 MB that stay unfinished;
+   resident memory before, at its peak, and after, and whether a good request is answered;
+4. live streams of different reads: reads and frames per second of each, memory over time, whether
    one that changes its options is felt by the others, and what the latency is made of.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -19,11 +22,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import cv2
 import httpx
 import numpy as np
+from PIL import Image
 from websockets.sync.client import connect
 
 from detector_app.stream.demo import DemoSource
@@ -115,6 +120,55 @@ def post_load(url, pid, picture, clients, reads, seconds):
         "per_s": round(len(rows) / seconds, 2),
         "client_share_of_processor": round(own / (own + server), 3),
         "ms": stages(rows),
+    }
+
+
+def attack(url, pid, picture, sockets=40, bodies=60):
+    """Memory under clients that send as much as they may."""
+    buffer = io.BytesIO()
+    Image.effect_noise((8000, 6250), 40).convert("RGB").save(buffer, "JPEG", quality=20)
+    host, port = url.removeprefix("http://").split(":")
+    before, peak, stop = resident_mib(pid), [0.0], threading.Event()
+
+    def watch():
+        while not stop.wait(0.05):
+            peak[0] = max(peak[0], resident_mib(pid))
+
+    def send(_):
+        with connect(url.replace("http", "ws") + "/ws", max_size=None) as viewer:
+            viewer.send(json.dumps({"type": "watch", "on": False}))
+            viewer.send(buffer.getvalue())
+            for data in viewer:
+                message = json.loads(data) if isinstance(data, str) else {}
+                if message.get("own") and message.get("read") == message.get("reads"):
+                    return message["type"]  # an error has neither
+        return None
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with ExitStack() as stack:
+        for _ in range(bodies):
+            unfinished = stack.enter_context(socket.create_connection((host, int(port))))
+            head = f"POST /detect HTTP/1.1\r\nHost: {host}\r\nContent-Length: 31000000\r\n\r\n"
+            unfinished.settimeout(5)
+            with suppress(OSError):
+                unfinished.sendall(head.encode() + bytes(30_900_000))
+        with ThreadPoolExecutor(sockets) as pool:
+            ends = list(pool.map(send, range(sockets)))
+        time.sleep(30)  # unfinished bodies are given up by then
+    stop.set()
+    watcher.join()
+    good = httpx.post(f"{url}/detect", content=picture.read_bytes(), timeout=60)
+    return {
+        "sockets": sockets,
+        "answered": ends.count("read"),
+        "bodies": bodies,
+        "resident_mib": {
+            "before": round(before),
+            "peak": round(peak[0]),
+            "after": round(resident_mib(pid)),
+        },
+        "good_request": good.status_code,
     }
 
 
@@ -218,6 +272,7 @@ def main():
             result["ratio"] = round(
                 result["post"]["per_s"] / float(np.mean(result["bare_per_s"])), 3
             )
+            result["attack"] = attack(url, server.pid, picture)
             result["live"] = live_load(url, server.pid, arguments.streams, arguments.live_seconds)
         finally:
             server.terminate()
