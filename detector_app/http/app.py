@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -195,8 +196,10 @@ def _add_pages(app: FastAPI, hub: Hub, intake: Intake) -> None:
 
 
 def _add_live(app: FastAPI, hub: Hub) -> None:
+    choice = Query(json_schema_extra={"enum": [*hub.feeds]})
+
     @app.get("/api/live", response_model=LiveResponse, responses=error_responses(409, 422, 503))
-    async def live(source: str | None = None) -> JSONResponse:
+    async def live(source: Annotated[str | None, choice] = None) -> JSONResponse:
         """The newest result of a source, while somebody watches it."""
         feed = hub.feed(source)
         if feed.error is not None:
@@ -211,7 +214,7 @@ def _add_live(app: FastAPI, hub: Hub) -> None:
         return JSONResponse({"frame": update.frame.id, "latency_ms": latency_ms, **result})
 
     @app.post("/api/retry", status_code=204, responses=error_responses(403, 409, 421, 422))
-    async def retry(source: str | None = None) -> None:
+    async def retry(source: Annotated[str | None, choice] = None) -> None:
         """Open a source again that was lost or came to its end."""
         hub.retry(source)
 

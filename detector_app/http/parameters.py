@@ -13,13 +13,13 @@ JPEG, LINES = "image/jpeg", "application/x-ndjson"
 class Asked(BaseModel):
     """The query as it is described; what it says is checked by `check_parameters`."""
 
-    reads: int | None = Field(None, description="looks at the picture, 1 to that of --max-reads")
+    reads: int | None = Field(None, ge=1, description="looks, at most --max-reads of the server")
     score_threshold: float | None = Field(
-        None, description="least score, 0..1; that of the weights otherwise"
+        None, ge=0, le=1, description="least score; that of the weights otherwise"
     )
-    iou_threshold: float | None = Field(None, description="overlap that merges boxes, 0..1")
+    iou_threshold: float | None = Field(None, ge=0, le=1, description="overlap that merges boxes")
     per_read: bool | None = Field(None, description="also the boxes after every read")
-    every: int | None = Field(None, description="of a clip: look at one frame in so many")
+    every: int | None = Field(None, ge=1, description="of a clip: look at one frame in so many")
     classes: str | None = Field(None, description="only these, separated by commas")
     agnostic_nms: bool | None = Field(None, description="merge boxes of different classes, too")
 
