@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -30,6 +30,7 @@ from detector_app.settings import Settings
 from spyv4 import Detections
 from spyv4.errors import ArgumentError, ImageError, SPYv4Error
 
+T = TypeVar("T")
 AT_A_TIME = 4
 """How many pictures of one request are looked at at a time, at most half of all there are."""
 
@@ -97,11 +98,14 @@ class DetectRoute:
                 return await self._clip(upload, parameters)
             if len(upload.files) > 1:
                 several = self._several(upload, parameters, drawn=drawn)
-                return JSONResponse({"results": await while_connected(request, several)})
+                return JSONResponse({"results": await self._await(request, several)})
             picture = _Picture(upload.files.pop(), started, place.close)
             work = self._picture(picture, parameters, drawn=drawn)
-            found, jpeg = await while_connected(request, work)
+            found, jpeg = await self._await(request, work)
         return JSONResponse(found) if jpeg is None else Response(jpeg, media_type=described.JPEG)
+
+    async def _await(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        return await while_connected(request, work, self._deadlines.answer_s)
 
     def _check(self, asked: dict[str, Any]) -> DetectParameters:
         names = self._intake.model.class_names

@@ -21,6 +21,7 @@ class Deadlines:
         bytes_per_s: what a picture must reach on average afterwards; ten megabytes over a slow
             phone connection take about ten minutes.
         send_s: how long a client may take nothing of what it is sent.
+        answer_s: how long a request may wait for its answer once its pictures came.
     """
 
     head_s: float = 10.0
@@ -28,6 +29,7 @@ class Deadlines:
     grace_s: float = 20.0
     bytes_per_s: float = 8_000.0
     send_s: float = 10.0
+    answer_s: float = 120.0
 
 
 class Progress:

@@ -14,7 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from detector_app.errors import BadRequestError, PayloadTooLargeError, TooSlowError
+from detector_app.errors import (
+    BadRequestError,
+    PayloadTooLargeError,
+    ServerBusyError,
+    TooSlowError,
+)
 from detector_app.http.limits import Deadlines, Progress
 from spyv4.errors import ImageError
 
@@ -25,6 +30,8 @@ MAX_FILES = 16
 """How many pictures may come in one request."""
 DISCARD_S = 10.0
 """How long the rest of a refused request is read and thrown away."""
+RETRY_S = 10
+"""When to come back to a server that took too long."""
 SILENCE_S = 1.0
 """How long to wait for more of it."""
 
@@ -140,17 +147,25 @@ async def discard_body(request: Request) -> None:
                 more = message.get("more_body", False)
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives, which is cancelled where the client leaves before.
+async def while_connected(request: Request, work: Coroutine[Any, Any, T], answer_s: float) -> T:
+    """What `work` gives, which is cancelled where the client leaves before, or it takes too long.
 
     Raises:
-        BadRequestError: where it does.
+        BadRequestError: where the client leaves.
+        ServerBusyError: where it takes more than `answer_s`.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnection(request))
+    either = {task, gone}
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=answer_s, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            if not gone.done():
+                raise ServerBusyError(
+                    f"this was not done within {answer_s:g} seconds; send it again, or ask for "
+                    "fewer reads",
+                    RETRY_S,
+                )
             raise BadRequestError("the connection was closed before the answer was ready")
         return task.result()
     finally:

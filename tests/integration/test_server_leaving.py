@@ -65,6 +65,15 @@ def test_a_look_ends_when_its_client_leaves(detector, jpeg, monkeypatch):
     assert len(reads) == 2
 
 
+def test_what_takes_too_long_is_given_up(detector, jpeg):
+    with hasty(detector, deadlines=Deadlines(answer_s=0.3)) as (client, app), held(app):
+        refused = client.post("/detect", content=jpeg)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "10"
+        assert "not done within 0.3 seconds" in refused.json()["detail"]
+        wait_until(lambda: app.state.intake.waiting == 0)
+
+
 def test_a_client_that_never_reads_is_cut_off(detector, capfd):
     with (
         hasty(detector, send_buffer=4096) as (client, app),
