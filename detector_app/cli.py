@@ -6,6 +6,7 @@ import socket
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -65,7 +66,6 @@ def webcam_command(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--source",
-        default="0",
         metavar="SOURCE",
         help="camera number, file, folder, pattern, rtsp://... or demo (default: 0)",
     )
@@ -95,16 +95,16 @@ def webcam_command(argv: list[str] | None = None) -> int:
     return run_command(parser, _webcam, argv)
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """With the key from its file, where one is named."""
+def _settings(arguments: argparse.Namespace, **usual: Any) -> Settings:
+    """With the key from its file, where one is named; `usual` is what nobody said."""
     values = vars(arguments)
     if arguments.api_key_file is not None:
         values["api_key"] = arguments.api_key_file.read_text(encoding="utf-8").strip()
-    return load_settings(values)
+    return load_settings(values, **usual)
 
 
 def _webcam(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments)
+    settings = _settings(arguments, source="0")
     blind = arguments.view == "none"
     if arguments.view == "browser" or not (blind or has_gui()):
         reason = "OpenCV cannot open a window here (no display, or a headless build)"
