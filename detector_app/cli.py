@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 
 from detector_app.connections import Server, raise_open_files, server_config
+from detector_app.logs import log_json
 from detector_app.pipeline import Pipeline
 from detector_app.server import create_app
 from detector_app.settings import Settings, add_model_options, load_settings
@@ -38,12 +39,15 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         help="listen on an address that others reach without a key",
     )
     parser.add_argument(
+        "--log-format", choices=("text", "json"), help="of a line in the log (default: text)"
+    )
+    parser.add_argument(
         "--max-reads", type=int, metavar="N", help="most reads a client may ask for (default: 32)"
     )
 
 
-def serve_command(argv: list[str] | None = None) -> int:
-    """`spyv4-serve`: the HTTP server."""
+def serve_parser() -> argparse.ArgumentParser:
+    """The options of `spyv4-serve`."""
     parser = build_parser(
         "spyv4-serve",
         "Serve POST /detect, the live page, and the API described at /docs.",
@@ -54,7 +58,12 @@ def serve_command(argv: list[str] | None = None) -> int:
     )
     _add_server_options(parser)
     add_model_options(parser)
-    return run_command(parser, lambda arguments: _serve(_settings(arguments)), argv)
+    return parser
+
+
+def serve_command(argv: list[str] | None = None) -> int:
+    """`spyv4-serve`: the HTTP server."""
+    return run_command(serve_parser(), lambda arguments: _serve(_settings(arguments)), argv)
 
 
 def webcam_command(argv: list[str] | None = None) -> int:
@@ -142,6 +151,8 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         must_open: fail where the source cannot be opened, instead of serving without it.
     """
     settings.require_guard()
+    if settings.log_format == "json":
+        log_json()
     with listen(settings.host, settings.port) as listener:
         source = settings.open_source()
         if must_open and source is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
@@ -67,6 +67,7 @@ class Settings:
             the server (in the environment separated by commas); * for any.
         api_key: what clients must send to use the server, at least 16 printable characters without
             blanks; None for no key.
+        log_format: of the lines in the log, which go to the standard error.
         insecure: whether everybody who reaches `host` may use the server without a key.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
@@ -93,6 +94,7 @@ class Settings:
     max_reads: Annotated[int, READ_COUNT] = 32
     allowed_host: tuple[str, ...] = ()
     api_key: Annotated[str | None, Field(pattern=r"^[!-~]{16,}$")] = None
+    log_format: Literal["text", "json"] = "text"
     insecure: bool = False
     max_body_mb: Annotated[float, Field(gt=0, le=1e6)] = 32.0
     max_megapixels: Annotated[float, Field(gt=0, le=MAX_PIXELS / 1e6)] = 50.0
