@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import socket
 import sys
 import webbrowser
@@ -16,8 +17,10 @@ from detector_app.pipeline import Pipeline
 from detector_app.server import create_app
 from detector_app.settings import Settings, add_model_options, load_settings
 from detector_app.window import has_gui, print_lines, watch
-from spyv4.commandline import EXIT_OK, build_parser, run_command
-from spyv4.errors import ArgumentError
+from spyv4.commandline import EXIT_OK, build_parser, exit_code, run_command
+from spyv4.errors import ArgumentError, SPYv4Error
+
+logger = logging.getLogger(__name__)
 
 
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -150,9 +153,18 @@ def _serve(settings: Settings, *, open_browser: bool = False, must_open: bool = 
         open_browser: open the page.
         must_open: fail where the source cannot be opened, instead of serving without it.
     """
+    if settings.log_format == "text":
+        return _run(settings, open_browser, must_open)
+    log_json()
+    try:
+        return _run(settings, open_browser, must_open)
+    except (SPYv4Error, OSError) as error:  # who reads the log as JSON reads this, too
+        logger.error("%s", error)  # noqa: TRY400 - one that is expected has no traceback
+        return exit_code(error)
+
+
+def _run(settings: Settings, open_browser: bool, must_open: bool) -> int:
     settings.require_guard()
-    if settings.log_format == "json":
-        log_json()
     with listen(settings.host, settings.port) as listener:
         source = settings.open_source()
         if must_open and source is not None:

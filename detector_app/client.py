@@ -42,7 +42,7 @@ RETRIES = 3
 
 
 class Client:
-    """A client of a server; closes its connections at the end of a `with`.
+    """A client of a server, for any number of threads; a `with` closes its connections.
 
     Args:
         url: of the server, such as `http://127.0.0.1:8000`.

@@ -7,6 +7,7 @@ from socket import create_connection
 
 import pytest
 
+from tests.helpers.sessions import PATIENCE_S
 from tests.integration.test_server_process import server_process
 
 
@@ -19,7 +20,7 @@ def logged(weights, options):
             connection.recv(1000)
         lines = [process.stderr.readline(), process.stderr.readline()]
         process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=PATIENCE_S)
     return [*lines, *rest.splitlines(keepends=True)]
 
 
@@ -36,6 +37,16 @@ def test_every_line_is_an_object_whoever_logs(weights, monkeypatch):
         assert set(line) == {"time", "level", "logger", "message"}
         age = datetime.now(UTC) - datetime.fromisoformat(line["time"])
         assert timedelta(0) <= age < timedelta(minutes=2)
+
+
+def test_what_ends_the_server_is_an_object_too(weights):
+    options = ["--log-format", "json", "--source", "nowhere.mp4"]
+    with server_process(weights, options=options) as process:
+        _, text = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    line = json.loads(text)
+    assert line["level"] == "ERROR"
+    assert line["message"].startswith("there is no source 'nowhere.mp4'")
 
 
 @pytest.mark.parametrize("options", [[], ["--log-format", "text"]])
