@@ -7,18 +7,22 @@ import socket
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from detector_app.http.app import create_app
 from detector_app.http.connections import Server, raise_open_files, server_config
+from detector_app.logs import log_json
 from detector_app.record import recording
 from detector_app.settings import Settings, add_model_options, load_settings
 from detector_app.stream.hub import Hub
 from detector_app.stream.sources import quieten
 from detector_app.window import has_gui, print_lines, watch
-from spyv4.commandline import EXIT_OK, build_parser, run_command
-from spyv4.errors import ArgumentError
+from spyv4.commandline import EXIT_OK, build_parser, exit_code, run_command
+from spyv4.errors import ArgumentError, SPYv4Error
+
+logger = logging.getLogger(__name__)
 
 
 def _add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +44,15 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         help="listen on an address that others reach without a key",
     )
     parser.add_argument(
+        "--log-format", choices=("text", "json"), help="of a line in the log (default: text)"
+    )
+    parser.add_argument(
         "--max-reads", type=int, metavar="N", help="most reads a client may ask for (default: 32)"
     )
 
 
-def serve_command(argv: list[str] | None = None) -> int:
-    """`spyv4-serve`: the HTTP server."""
+def serve_parser() -> argparse.ArgumentParser:
+    """The options of `spyv4-serve`."""
     parser = build_parser(
         "spyv4-serve",
         "Serve POST /detect, the live page, and the API described at /docs.",
@@ -56,7 +63,12 @@ def serve_command(argv: list[str] | None = None) -> int:
     )
     _add_server_options(parser)
     add_model_options(parser)
-    return run_command(parser, lambda arguments: _serve(_settings(arguments)), argv)
+    return parser
+
+
+def serve_command(argv: list[str] | None = None) -> int:
+    """`spyv4-serve`: the HTTP server."""
+    return run_command(serve_parser(), lambda arguments: _serve(_settings(arguments)), argv)
 
 
 def webcam_command(argv: list[str] | None = None) -> int:
@@ -68,7 +80,6 @@ def webcam_command(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--source",
-        default="0",
         metavar="SOURCE",
         help="camera number, file, folder, pattern, rtsp://... or demo (default: 0)",
     )
@@ -101,17 +112,17 @@ def webcam_command(argv: list[str] | None = None) -> int:
     return run_command(parser, _webcam, argv)
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """With the key from its file, where one is named."""
+def _settings(arguments: argparse.Namespace, **usual: Any) -> Settings:
+    """With the key from its file, where one is named; `usual` is what nobody said."""
     values = vars(arguments)
     if arguments.api_key_file is not None:
         values["api_key"] = arguments.api_key_file.read_text(encoding="utf-8").strip()
-    return load_settings(values)
+    return load_settings(values, **usual)
 
 
 def _webcam(arguments: argparse.Namespace) -> int:
     quieten()
-    settings = _settings(arguments)
+    settings = _settings(arguments, source="0")
     blind = arguments.view == "none"
     if arguments.view == "browser" or not (blind or has_gui()):
         reason = "OpenCV cannot open a window here (no display, or a headless build)"
@@ -161,6 +172,17 @@ def _serve(
         record: file for the source with its boxes.
         live: fail where the source cannot be opened, instead of serving without it.
     """
+    if settings.log_format == "text":
+        return _run(settings, open_browser, record, live=live)
+    log_json()
+    try:
+        return _run(settings, open_browser, record, live=live)
+    except (SPYv4Error, OSError) as error:  # who reads the log as JSON reads this, too
+        logger.error("%s", error)  # noqa: TRY400 - one that is expected has no traceback
+        return exit_code(error)
+
+
+def _run(settings: Settings, open_browser: bool, record: Path | None, *, live: bool) -> int:
     settings.require_guard()
     quieten()
     with listen(settings.host, settings.port) as listener:

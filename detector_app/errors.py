@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from spyv4.errors import SPYv4Error
+from spyv4.errors import ArgumentError, ImageError, SPYv4Error
 
 
 class SourceError(SPYv4Error):
@@ -65,3 +65,44 @@ class PayloadTooLargeError(SPYv4Error):
 
 class BadRequestError(SPYv4Error):
     """A request lacks its picture or is malformed."""
+
+
+class UnreachableError(SPYv4Error):
+    """A server does not answer, or not in time."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class RefusedError(SPYv4Error):
+    """A server refused a request, or failed at it; the message is the server's.
+
+    Args:
+        message: what it says is wrong.
+        status: of its answer in HTTP.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RefusedAccessError(RefusedError):
+    """The key is missing or wrong, or the server is not known by this name (401, 403, 421)."""
+
+
+class RefusedPictureError(RefusedError, ImageError):
+    """What was sent is no picture that the server can read (415)."""
+
+
+class RefusedSizeError(RefusedError, PayloadTooLargeError):
+    """The picture is larger than the server takes (413)."""
+
+
+class RefusedArgumentError(RefusedError, ArgumentError):
+    """The server takes no such value (422)."""
+
+
+class UnavailableError(RefusedError):
+    """The server has no room now, is ending, or broke down (503)."""

@@ -1,13 +1,22 @@
-"""Settings of the commands: defaults < environment < command line."""
+"""Settings of the commands: defaults < file < environment < command line."""
 
 import argparse
 import os
+import tomllib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Annotated, Any, get_args, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from detector_app.http.hosts import ANY_HOST, is_host, is_loopback
 from detector_app.stream.sources import Source, parse_source
@@ -18,10 +27,13 @@ from spyv4.errors import ConfigError
 from spyv4.options import ReadOptions
 from spyv4.preprocess import MAX_PIXELS
 from spyv4.runtime.torch_runtime import Precision
-from spyv4.validation import Share, Whole, configuration, from_mapping, require
+from spyv4.validation import Share, configuration, from_mapping, require
 
 PREFIX = "SPYV4_"
-Reads = Annotated[int, Field(ge=1, le=MAX_READS)]
+CONFIG = f"{PREFIX}CONFIG"
+"""The variable that names a file."""
+# Limits stand outside of `| None`: text is converted by what is inside, and checked after that.
+READ_COUNT = Field(ge=1, le=MAX_READS)
 Places = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -55,6 +67,7 @@ class Settings:
             the server (in the environment separated by commas); * for any.
         api_key: what clients must send to use the server, at least 16 printable characters without
             blanks; None for no key.
+        log_format: of the lines in the log, which go to the standard error.
         insecure: whether everybody who reaches `host` may use the server without a key.
         max_body_mb: largest request body in megabytes, > 0.
         max_megapixels: largest picture in millions of pixels, > 0 and at most 64.
@@ -73,16 +86,17 @@ class Settings:
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
-    reads: Reads | None = None
-    score_threshold: Share | None = None
+    reads: Annotated[int | None, READ_COUNT] = None
+    score_threshold: Annotated[float | None, Field(ge=0, le=1)] = None
     iou_threshold: Share = ReadOptions().iou_threshold
     agnostic_nms: bool = False
     classes: tuple[str, ...] = ()
     carry_state: bool = False
-    start_seed: Whole | None = None
-    max_reads: Reads = 32
+    start_seed: Annotated[int | None, Field(ge=0)] = None
+    max_reads: Annotated[int, READ_COUNT] = 32
     allowed_host: tuple[str, ...] = ()
-    api_key: Annotated[str, Field(pattern=r"^[!-~]{16,}$")] | None = None
+    api_key: Annotated[str | None, Field(pattern=r"^[!-~]{16,}$")] = None
+    log_format: Literal["text", "json"] = "text"
     insecure: bool = False
     max_body_mb: Annotated[float, Field(gt=0, le=1e6)] = 32.0
     max_megapixels: Annotated[float, Field(gt=0, le=MAX_PIXELS / 1e6)] = 50.0
@@ -172,6 +186,9 @@ class Settings:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Options of a command that choose the model and how it looks."""
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"settings in TOML; options and {PREFIX}... go before it"
+    )
     parser.add_argument("--weights", metavar="NAME|FILE", help="model; the shipped one otherwise")
     parser.add_argument(
         "--runtime", choices=get_args(RuntimeName), help="how the network is run (default: auto)"
@@ -195,33 +212,43 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=names, metavar="A,B", help="only these classes (all)")
 
 
-def load_settings(
-    overrides: Mapping[str, Any], environment: Mapping[str, str] | None = None
-) -> Settings:
-    """Settings from the environment, replaced by those overrides that are not None.
+class _Variables(EnvSettingsSource):
+    # pydantic would have lists as JSON; the only lists here are names.
+    def decode_complex_value(self, _name: str, _field: FieldInfo, value: Any) -> list[str]:
+        """Called by pydantic."""
+        return [name.strip() for name in value.split(",") if name.strip()]
 
-    A command hands over all its options; those that are no settings are passed over.
+
+class _Sources(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, strict=True)
+
+
+def load_settings(options: Mapping[str, Any], **usual: Any) -> Settings:
+    """Settings from the options of a command that are not None, else variables, else a file.
+
+    Args:
+        options: all that the command has; those that are no settings are passed over, but for
+            `config`, the file, which the variable `SPYV4_CONFIG` may name too.
+        usual: what nobody said is like this in this command.
 
     Raises:
-        ConfigError: for a variable or override that is not valid.
+        ConfigError: for a variable, option, key or value that is not valid.
     """
-    environment = os.environ if environment is None else environment
-    values: dict[str, Any] = {}
-    for name, kind in get_type_hints(Settings).items():
-        variable = PREFIX + name.upper()
-        if text := environment.get(variable):
-            values[name] = _read(variable, kind, text)
-        if overrides.get(name) is not None:
-            values[name] = overrides[name]
-    return from_mapping(Settings, values)
+    kinds = get_type_hints(Settings, include_extras=True)
+    fields: Any = {name: (kind, None) for name, kind in kinds.items()}
+    sources = create_model("Sources", __base__=_Sources, **fields)
+    said = {name: options[name] for name in kinds if options.get(name) is not None}
+    variables = _Variables(sources)()
+    file = options.get("config") or os.environ.get(CONFIG)
+    written = _read(Path(file), sources) if file else {}
+    called = {name: f"{name} in {file}" for name in written}
+    called |= {name: PREFIX + name.upper() for name in variables} | {name: name for name in said}
+    return from_mapping(Settings, usual | written | variables | said, called)
 
 
-def _read(variable: str, kind: Any, text: str) -> Any:
-    """The value that a variable of the environment holds as text; its range is not checked."""
-    if kind == tuple[str, ...]:
-        return [name.strip() for name in text.split(",") if name.strip()]
+def _read(file: Path, sources: type[BaseSettings]) -> dict[str, Any]:
+    require(file.is_file(), f"--config and {CONFIG} must name a TOML file, not {file}")
     try:
-        return TypeAdapter(kind).validate_strings(text)
-    except ValidationError as error:
-        expected = error.errors()[0]["msg"].removeprefix("Input should ").split(", unable")[0]
-        raise ConfigError(f"{variable} must {expected}, not {text!r}") from None
+        return TomlConfigSettingsSource(sources, file)()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None

@@ -62,8 +62,13 @@ def run_command(
         if arguments.debug:
             raise
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        users = isinstance(error, (SPYv4Error, *_WRONG_PATH))
-        return int(getattr(error, "exit_code", EXIT_USAGE if users else EXIT_FAILURE))
+        return exit_code(error)
+
+
+def exit_code(error: SPYv4Error | OSError) -> int:
+    """What a command that an error ends exits with: 2 where the user can put it right, 1 else."""
+    users = isinstance(error, (SPYv4Error, *_WRONG_PATH))
+    return int(getattr(error, "exit_code", EXIT_USAGE if users else EXIT_FAILURE))
 
 
 def positive(text: str) -> int:

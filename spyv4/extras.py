@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from spyv4.errors import RuntimeUnavailableError
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "app": ("fastapi", "python_multipart", "skimage", "uvicorn"),
+    "app": ("fastapi", "httpx", "python_multipart", "skimage", "uvicorn"),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "track": ("supervision", "trackers"),
     "train": (

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -44,7 +45,7 @@ def configuration(cls: type[T]) -> type[T]:
         try:
             plain(self, *values, **named)
         except ValidationError as error:
-            raise ConfigError(_explain(error, cls)) from None
+            raise ConfigError(_explain(error, cls, {})) from None
 
     built.__init__ = initialise  # type: ignore[method-assign]
     return built  # type: ignore[return-value]
@@ -55,8 +56,15 @@ def to_mapping(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
+def from_mapping(
+    cls: type[T], values: Mapping[str, Any], names: Mapping[str, str] = MappingProxyType({})
+) -> T:
     """Build the configuration `cls` from plain values (JSON, TOML).
+
+    Args:
+        cls: the configuration.
+        values: by key.
+        names: what people know a key by, where errors are to name it otherwise.
 
     Raises:
         ConfigError: for an unknown key (with the closest known one) or a value that is not right.
@@ -64,20 +72,21 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
     require(isinstance(values, Mapping), f"a configuration must be a table of values, not {values}")
     try:
         # As JSON, where a list is a tuple and a whole number a float, but nothing else converts.
-        return TypeAdapter(cls).validate_json(json.dumps(values))
+        return TypeAdapter(cls).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise ConfigError(_explain(error, cls)) from None
+        raise ConfigError(_explain(error, cls, names)) from None
 
 
-def _explain(error: ValidationError, cls: type) -> str:
+def _explain(error: ValidationError, cls: type, names: Mapping[str, str]) -> str:
     """All that pydantic found, in one line that names the keys."""
-    return "; ".join(_finding(item, cls) for item in error.errors(include_url=False))
+    return "; ".join(_finding(item, cls, names) for item in error.errors(include_url=False))
 
 
-def _finding(item: Any, cls: type) -> str:
+def _finding(item: Any, cls: type, names: Mapping[str, str]) -> str:
     """One finding: the key, what was expected, and what came."""
     path = [str(step) for step in item["loc"]]
-    where = ".".join(path)
+    key = ".".join(path)
+    where = names.get(key, key)
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         owner: Any = cls
         for step in path[:-1]:
@@ -85,7 +94,7 @@ def _finding(item: Any, cls: type) -> str:
             owner = get_type_hints(owner)[step] if table else get_args(owner)[0]
         known = [field.name for field in dataclasses.fields(owner)]
         prefix = "".join(f"{step}." for step in path[:-1])
-        return f"unknown configuration key {where!r}{did_you_mean(path[-1], known, prefix)}"
+        return f"unknown configuration key {key!r}{did_you_mean(path[-1], known, prefix)}"
     if item["type"] == "missing":
         return f"{where} is missing"
     if item["type"] == "dataclass_type":

@@ -228,6 +228,7 @@ def server_config(app: FastAPI, open_files: int = 1024) -> uvicorn.Config:
         app,
         http=Http,
         ws=WebSocket,
+        log_config=None,  # so that its lines go where all others go
         log_level="warning",
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,  # most of what is sent is JPEG

@@ -197,4 +197,5 @@ def _answer(result: Detections, partials: list[Detections]) -> dict[str, Any]:
         "detections": boxes_of(result),
         "firing_rates": rates_of(result),
         "per_read": [read_result(partial) for partial in partials] or None,
+        "classes": result.class_names,
     }

@@ -118,6 +118,7 @@ class DetectResponse(BaseModel):
         description="preprocess, network and decode; waiting in the queue; total in the server"
     )
     per_read: list[ReadResult] | None = Field(description="every read, where asked for")
+    classes: list[str] = Field(description="names in the order of their class_id")
 
 
 class FailedPicture(BaseModel):

@@ -7,10 +7,20 @@ import pytest
 from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from detector_app.stream.demo import DemoSource
+from spyv4.checkpoint import save_model
+from tests.helpers.tiny_model import tiny_model
 from tests.unit.detector_app.lively import lively_detector
 from tests.unit.detector_app.serving import serving
 
 SETTINGS = Settings(max_body_mb=2, queue_size=2)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A file of tiny weights, for commands that are processes of their own."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_model(tiny_model(), path)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -23,25 +23,17 @@ from detector_app.stream.hub import Hub
 from detector_app.stream.sources import parse_source
 from detector_app.stream.viewer import Viewer
 from spyv4 import ReadOptions
-from spyv4.checkpoint import save_model
 from tests.helpers.sessions import PATIENCE_S
-from tests.helpers.tiny_model import tiny_model
 from tests.unit.detector_app.lively import lively_detector
 
 SERVE = "import sys; from detector_app.cli import serve_command; sys.exit(serve_command())"
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_model(tiny_model(), path)
-    return path
-
-
 @contextmanager
-def server_process(weights, port=0):
+def server_process(weights, port=0, options=()):
     """A server as a process, which is killed at the end of the block."""
     command = [sys.executable, "-c", SERVE, "--port", str(port), "--weights", str(weights)]
+    command += options
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -28,6 +28,14 @@ def test_more_reads_than_clients_may_ask_for(capsys):
         assert "--max-reads" in capsys.readouterr().err
 
 
+def test_a_file_may_hold_the_settings(tmp_path, capsys):
+    file = tmp_path / "spyv4.toml"
+    file.write_text('source = "nowhere.mp4"\nport = 0\n')
+    for command in (serve_command, webcam_command):
+        assert command(["--config", str(file)]) == 2
+        assert "there is no source 'nowhere.mp4'" in capsys.readouterr().err
+
+
 def test_a_taken_port_is_known_before_the_model_is_loaded(monkeypatch, capsys):
     monkeypatch.setattr(Settings, "load_detector", lambda _: pytest.fail("loaded the model"))
     with listen("127.0.0.1", 0) as listener:

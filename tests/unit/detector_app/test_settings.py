@@ -6,11 +6,74 @@ from spyv4.config import model_preset
 from spyv4.errors import ArgumentError, ConfigError
 
 
-def test_defaults_then_environment_then_command_line():
-    environment = {"SPYV4_PORT": "9000", "SPYV4_SOURCE": "none", "SPYV4_READS": ""}
-    settings = load_settings({"port": None, "source": "demo"}, environment)
+@pytest.fixture
+def say(monkeypatch):
+    """Set variables of the environment."""
+
+    def setting(**variables):
+        for name, text in variables.items():
+            monkeypatch.setenv(f"SPYV4_{name}", text)
+
+    return setting
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a file of settings."""
+
+    def writing(text):
+        path = tmp_path / "spyv4.toml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return writing
+
+
+def test_defaults_then_file_then_environment_then_command_line(say, file):
+    say(PORT="9000", SOURCE="none", READS="")
+    path = file('port = 9001\nsource = "0"\nreads = 5\nmax_body_mb = 2\nclasses = ["cat", "dog"]')
+    settings = load_settings({"port": None, "source": "demo", "config": path})
     assert (settings.host, settings.port, settings.source) == ("127.0.0.1", 9000, "demo")
-    assert settings.reads is None
+    assert (settings.reads, settings.max_body_mb, settings.classes) == (5, 2.0, ("cat", "dog"))
+    assert load_settings({}).reads is None
+
+
+def test_a_variable_names_the_file_unless_an_option_does(say, file, tmp_path):
+    (tmp_path / "other.toml").write_text("port = 1")
+    say(CONFIG=str(tmp_path / "other.toml"))
+    assert load_settings({}).port == 1
+    assert load_settings({"config": file("port = 2")}).port == 2
+
+
+def test_what_is_usual_in_a_command_is_so_where_nothing_is_said(say, file):
+    assert load_settings({}, source="0").source == "0"
+    assert load_settings({"config": file('source = "none"')}, source="0").source == "none"
+    say(SOURCE="clip.mp4")
+    assert load_settings({}, source="0").source == "clip.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot = 9000", "unknown configuration key 'prot'; did you mean 'port'?"),
+        ("port = 70000", r"port in .*spyv4\.toml must be at most 65535, not 70000"),
+        ('port = "9000"', r"port in .*spyv4\.toml must be a valid integer, not '9000'"),
+        ("compile = 1", r"compile in .*spyv4\.toml must be a valid boolean, not 1"),
+        ('classes = "cat"', r"classes in .*spyv4\.toml must be a valid array, not 'cat'"),
+        ("reads = 40", "reads must be at most 32, not 40"),
+        ("port =", r"spyv4\.toml is not valid TOML: "),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(file, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings({"config": file(text)})
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"--config and SPYV4_CONFIG must name .*nowhere\.toml"):
+        load_settings({"config": str(tmp_path / "nowhere.toml")})
+    with pytest.raises(ConfigError, match="must name a TOML file"):
+        load_settings({"config": str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -52,32 +115,41 @@ def test_what_is_out_of_range_is_named(name, value):
         ("MAX_BODY_MB", "2,5", "SPYV4_MAX_BODY_MB must be a valid number, not '2,5'"),
         ("COMPILE", "maybe", "SPYV4_COMPILE must be a valid boolean, not 'maybe'"),
         ("RUNTIME", "magic", "SPYV4_RUNTIME must be 'auto', 'torch' or 'onnx', not 'magic'"),
-        ("PORT", "70000", "port must be at most 65535, not 70000"),
-        ("SCORE_THRESHOLD", "nan", "score_threshold must be a finite number, not nan"),
+        ("PORT", "70000", "SPYV4_PORT must be at most 65535, not 70000"),
+        ("SCORE_THRESHOLD", "nan", "SPYV4_SCORE_THRESHOLD must be a finite number, not nan"),
+        ("READS", "999", "SPYV4_READS must be at most 256, not 999"),
+        ("START_SEED", "-1", "SPYV4_START_SEED must be at least 0, not -1"),
     ],
 )
-def test_a_variable_that_is_wrong_is_named(variable, text, message):
+def test_a_variable_that_is_wrong_is_named(say, variable, text, message):
+    say(**{variable: text})
     with pytest.raises(ConfigError) as wrong:
-        load_settings({}, {f"SPYV4_{variable}": text})
+        load_settings({})
     assert str(wrong.value) == message
 
 
-def test_text_becomes_what_the_setting_is():
-    settings = load_settings(
-        {},
-        {"SPYV4_SOURCE": "0", "SPYV4_COMPILE": "1", "SPYV4_READS": "3", "SPYV4_MAX_BODY_MB": "2"},
-    )
+def test_an_option_that_is_wrong_is_named_where_a_variable_says_something_else(say):
+    say(PORT="9000")
+    with pytest.raises(ConfigError, match=r"^port must be at most 65535, not 70000$"):
+        load_settings({"port": 70000})
+
+
+def test_text_becomes_what_the_setting_is(say):
+    say(SOURCE="0", COMPILE="1", READS="3", MAX_BODY_MB="2")
+    settings = load_settings({})
     assert (settings.source, settings.compile, settings.reads) == ("0", True, 3)
     assert settings.max_body_bytes == 2_000_000
 
 
 def test_options_of_a_command_that_are_no_settings_are_passed_over():
-    settings = load_settings({"allowed_host": ["a.example"], "view": "window"}, {})
+    settings = load_settings({"allowed_host": ["a.example"], "view": "window"})
     assert settings == Settings(allowed_host=("a.example",))
 
 
-def test_allowed_hosts_are_separated_by_commas():
-    settings = load_settings({}, {"SPYV4_ALLOWED_HOST": "spikes.example, ::2,*"})
+def test_allowed_hosts_are_separated_by_commas(say):
+    say(ALLOWED_HOST="spikes.example, ::2,*", CLASSES=",")
+    settings = load_settings({})
+    assert settings.classes == ()
     assert settings.allowed_host == ("spikes.example", "::2", "*")
 
 
@@ -101,8 +173,9 @@ def test_this_machine_needs_no_key(host):
     Settings(host=host).require_guard()
 
 
-def test_what_is_looked_for_is_a_setting():
-    settings = load_settings({"agnostic_nms": True}, {"SPYV4_CLASSES": "cat, dog"})
+def test_what_is_looked_for_is_a_setting(say):
+    say(CLASSES="cat, dog")
+    settings = load_settings({"agnostic_nms": True})
     options = settings.read_options(model_preset("spyv4-nano"))
     assert (options.classes, options.agnostic_nms) == (("cat", "dog"), True)
     assert settings.sent_options(model_preset("spyv4-nano")).classes == ("cat", "dog")

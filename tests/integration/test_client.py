@@ -1,0 +1,294 @@
+"""The clients in Python, for threads and for asyncio, against a real server."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector_app.client import AsyncClient, Client
+from detector_app.errors import (
+    PayloadTooLargeError,
+    RefusedAccessError,
+    RefusedError,
+    UnavailableError,
+    UnreachableError,
+)
+from detector_app.http.app import create_app
+from detector_app.settings import Settings
+from detector_app.stream.demo import DemoSource
+from spyv4.errors import ArgumentError, ImageError
+from tests.helpers.scripted_http import Answer, answering
+from tests.unit.detector_app.running import hold
+from tests.unit.detector_app.scripted import wait_until
+from tests.unit.detector_app.serving import serving
+
+KEY = "an-open-secret-of-tests"
+FOUND = {"width": 9, "height": 5, "reads": 1, "detections": [], "firing_rates": {}}
+EMPTY = json.dumps(FOUND | {"timings_ms": {}, "per_read": None, "classes": []}).encode()
+BUSY = b'{"detail": "no room"}'
+
+
+class Awaited:
+    """An `AsyncClient` whose methods are called like those of `Client`."""
+
+    def __init__(self, client, runner):
+        self._client, self._runner = client, runner
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+        return lambda *values, **named: self._runner.run(method(*values, **named))
+
+
+@contextmanager
+def awaited(*values, **named):
+    with asyncio.Runner() as runner:
+        client = AsyncClient(*values, **named)
+        try:
+            yield Awaited(client, runner)
+        finally:
+            runner.run(client.close())
+
+
+@pytest.fixture(params=[Client, awaited], ids=["sync", "async"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def asking(kind, url):
+    with kind(url) as made:
+        yield made
+
+
+def assert_same(result, expected):
+    assert len(expected) > 0
+    assert result.names == expected.names
+    np.testing.assert_array_equal(result.labels, expected.labels)
+    np.testing.assert_allclose(result.boxes_xyxy, expected.boxes_xyxy, atol=0.01)
+    np.testing.assert_allclose(result.scores, expected.scores, atol=1e-4)
+    assert (result.image_size, result.reads) == (expected.image_size, expected.reads)
+    assert [array.dtype for array in (result.boxes_xyxy, result.scores, result.labels)] == [
+        np.float32,
+        np.float32,
+        np.int64,
+    ]
+
+
+def test_every_kind_of_picture_gives_what_the_detector_gives(asking, detector, jpeg, tmp_path):
+    frame = DemoSource().frame(0)
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    options = {"reads": 2, "score_threshold": 0.55, "iou_threshold": 0.4}
+    of_file, of_pixels = (detector.detect(image, **options) for image in (jpeg, frame))
+    for image in (jpeg, tmp_path / "a.jpg", str(tmp_path / "a.jpg")):
+        assert_same(asking.detect(image, **options), of_file)
+    for image in (frame, Image.fromarray(frame[..., ::-1])):
+        assert_same(asking.detect(image, **options), of_pixels)
+
+
+def test_a_result_has_rates_times_and_what_detections_can(asking, detector, jpeg):
+    result = asking.detect(jpeg, score_threshold=0.55)
+    assert list(result.firing_rates) == list(detector.layer_names)
+    assert 0 < max(result.firing_rates.values()) <= 1
+    assert result.timings_ms["total"] >= result.timings_ms["network"] > 0
+    assert len(result.filter(classes=result.names[0])) >= 1
+    assert result.plot(jpeg).shape == (480, 640, 3)
+
+
+def test_the_boxes_after_every_read(asking, detector, jpeg):
+    options = {"reads": 3, "score_threshold": 0.5}
+    results = asking.reads(jpeg, **options)
+    for result, expected in zip(results, detector.reads(jpeg, **options), strict=True):
+        assert_same(result, expected)
+    assert results[0].firing_rates != results[1].firing_rates
+    assert [bool(result.timings_ms) for result in results] == [False, False, True]
+
+
+def test_the_picture_with_its_boxes(asking, url, jpeg):
+    query = {"reads": 2, "score_threshold": 0.55}
+    posted = httpx.post(
+        f"{url}/detect", content=jpeg, params=query, headers={"Accept": "image/jpeg"}
+    )
+    assert asking.annotated(jpeg, **query) == posted.content
+    assert asking.annotated(jpeg, reads=2, score_threshold=1.0) != posted.content
+
+
+def test_how_the_server_is(asking, detector):
+    health = asking.health()
+    assert (health.model, health.state) == (detector.config.name, "idle")
+    assert health.classes == list(detector.config.class_names)
+    assert health.queue["size"] == 2
+    assert asking.ready() is True
+
+
+def test_a_full_queue_is_not_ready_and_is_asked_again_as_the_server_says(kind, app, url, jpeg):
+    _, held, release = hold(app.state.hub.scheduler)
+    try:
+        with ThreadPoolExecutor(3) as pool, kind(url) as patient, kind(url, retries=0) as hasty:
+            waiting = [pool.submit(httpx.post, f"{url}/detect", content=jpeg) for _ in range(2)]
+            wait_until(lambda: app.state.intake.waiting == 2)
+            assert hasty.ready() is False
+            with pytest.raises(UnavailableError, match="again") as refused:
+                hasty.detect(jpeg)
+            assert refused.value.status == 503
+            later = pool.submit(patient.detect, jpeg)
+            assert not later.done()
+            release.set()
+            assert later.result(20).reads == 3
+            assert [future.result().status_code for future in waiting] == [200, 200]
+    finally:
+        release.set()
+        held.result(10)
+
+
+def test_the_pause_is_the_one_asked_for_and_the_picture_is_sent_whole_again(kind):
+    busy = Answer(503, BUSY, {"Retry-After": "1"})
+    with (
+        answering(busy, busy._replace(headers={"Retry-After": "0"}), Answer(200, EMPTY)) as heard,
+        kind(heard.url) as client,
+    ):
+        result = client.detect(b"a picture")
+    assert (result.image_size, len(result), result.class_names) == ((5, 9), 0, ())
+    assert heard.bodies == [b"a picture"] * 3
+    assert 1.0 <= heard.times[1] - heard.times[0] < 2.0
+    assert heard.times[2] - heard.times[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("headers", "retries", "asked"),
+    [
+        ({"Retry-After": "0"}, 2, 3),
+        ({"Retry-After": "0"}, 0, 1),
+        ({}, 2, 1),
+        ({"Retry-After": "9"}, 2, 1),
+        ({"Retry-After": "tomorrow"}, 2, 1),
+    ],
+)
+def test_it_is_asked_again_only_so_often_and_where_told(kind, headers, retries, asked):
+    with (
+        answering(Answer(503, BUSY, headers)) as heard,
+        kind(heard.url, retries=retries, timeout_s=5) as client,
+        pytest.raises(UnavailableError, match=r"^no room$"),
+    ):
+        client.detect(b"a picture")
+    assert len(heard.bodies) == asked
+
+
+def test_all_classes_are_known_where_the_server_names_them(kind):
+    named = json.dumps(json.loads(EMPTY) | {"classes": ["cat", "dog"]}).encode()
+    with answering(Answer(200, named)) as heard, kind(heard.url) as client:
+        assert client.detect(b"a picture").class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("image", "asked", "error", "status", "words"),
+    [
+        (b"hello", {}, ImageError, 415, "not a picture"),
+        (None, {"reads": 33}, ArgumentError, 422, "reads: at most 32 are allowed, not 33"),
+        (None, {"score_threshold": 1.5}, ArgumentError, 422, "^score_threshold"),
+        (bytes(3_000_000), {}, PayloadTooLargeError, 413, "larger than 2 MB"),
+    ],
+)
+def test_a_refusal_is_the_error_of_the_detector_in_the_servers_words(
+    asking, jpeg, image, asked, error, status, words
+):
+    with pytest.raises(error, match=words) as refused:
+        asking.detect(image or jpeg, **asked)
+    assert isinstance(refused.value, RefusedError)
+    assert refused.value.status == status
+    assert "\n" not in str(refused.value)
+
+
+def test_a_key_opens_a_server_that_asks_for_one(kind, detector, jpeg):
+    app = create_app(Settings(source="none", api_key=KEY), detector)
+    with serving(app) as address:
+        with kind(address) as stranger:
+            assert stranger.ready() is True
+            with pytest.raises(RefusedAccessError, match="asks for its key") as refused:
+                stranger.detect(jpeg)
+            assert refused.value.status == 401
+        with kind(address, api_key=KEY) as known:
+            assert known.detect(jpeg, reads=1).reads == 1
+
+
+def test_an_ill_server_says_how_it_is(kind, url):
+    ill = httpx.get(f"{url}/api/health").json() | {"state": "failed"}
+    with answering(Answer(503, json.dumps(ill).encode())) as heard, kind(heard.url) as client:
+        assert client.health().state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (Answer(502, b"<html>"), RefusedError, "status 502 and no word of why"),
+        (Answer(503, b"<html>"), UnavailableError, "status 503 and no word of why"),
+        (Answer(500, b"[]"), RefusedError, "status 500 and no word of why"),
+        (Answer(200, b"<html>"), RefusedError, "does not answer as SPYv4 does"),
+        (Answer(0), UnreachableError, "the connection to http://127.* broke: server disconnected"),
+        (Answer(200, EMPTY, delay_s=1), UnreachableError, r"did not answer within 0\.3 s"),
+    ],
+)
+def test_what_is_no_answer_is_said_in_a_line(kind, answer, error, words):
+    timeout_s = 0.3 if answer.delay_s else 20
+    with answering(answer) as heard, kind(heard.url, timeout_s=timeout_s) as client:
+        for ask in (lambda: client.detect(b"a picture"), client.health):
+            with pytest.raises(error, match=words) as wrong:
+                ask()
+            assert type(wrong.value) is error
+            assert "\n" not in str(wrong.value)
+
+
+def test_a_server_that_is_not_there(kind):
+    with (
+        kind("http://127.0.0.1:9") as client,
+        pytest.raises(UnreachableError, match=r"cannot be reached: .*spyv4-serve") as wrong,
+    ):
+        client.ready()
+    assert "\n" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("nowhere.jpg", "nowhere.jpg cannot be read: no such file"),
+        (np.zeros((4, 4), np.float32), "uint8 or uint16"),
+        (None, "cv2.imread returns None"),
+    ],
+)
+def test_a_picture_that_is_none_is_not_sent(kind, image, words):
+    with kind("http://127.0.0.1:9") as client, pytest.raises(ImageError, match=words):
+        client.detect(image)
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "word"),
+    [
+        ("127.0.0.1:8000", {}, "url"),
+        ("ftp://127.0.0.1", {}, "url"),
+        ("http://[::1", {}, "url"),
+        ("http://127.0.0.1", {"timeout_s": 0.0}, "timeout_s"),
+        ("http://127.0.0.1", {"timeout_s": float("nan")}, "timeout_s"),
+        ("http://127.0.0.1", {"retries": -1}, "retries"),
+        ("http://127.0.0.1", {"api_key": "a\nb"}, "api_key"),
+    ],
+)
+def test_what_a_client_is_told_is_checked(url, named, word):
+    for made in (Client, AsyncClient):
+        with pytest.raises(ArgumentError, match=f"^{word} must be"):
+            made(url, **named)
+
+
+def test_the_example_of_the_readme_runs(url, jpeg, tmp_path, monkeypatch, capsys):
+    blocks = (
+        (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split("```python\n")
+    )
+    example = next(block for block in blocks if "import Client" in block).split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dog.jpg").write_bytes(jpeg)
+    exec(example.replace("http://127.0.0.1:8000", url))
+    assert capsys.readouterr().out.endswith("] tiny\n")
