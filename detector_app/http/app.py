@@ -32,6 +32,7 @@ from detector_app.http.figures import figures
 from detector_app.http.intake import Intake, Room
 from detector_app.http.limits import Deadlines, Places
 from detector_app.http.live import LiveConnection, turn_away
+from detector_app.http.memory import trimmed
 from detector_app.http.metrics import HubCollector
 from detector_app.http.schemas import (
     Health,
@@ -99,7 +100,8 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         hub.start()
         try:
-            yield
+            async with trimmed():
+                yield
         finally:
             intake.stop()
             await asyncio.to_thread(hub.stop)

@@ -24,7 +24,7 @@ from detector_app.http.schemas import (
     read_result,
     timings_of,
 )
-from detector_app.http.uploads import Upload, discard_body, read_upload, while_connected
+from detector_app.http.uploads import Bodies, Upload, discard_body, while_connected
 from detector_app.http.video import Clips, begun, clip_suffix
 from detector_app.settings import Settings
 from spyv4 import Detections
@@ -73,6 +73,7 @@ class DetectRoute:
     ) -> None:
         self._settings, self._intake, self._clips = settings, intake, clips
         self._deadlines = deadlines
+        self._bodies = Bodies(settings.max_body_bytes, deadlines)
         self._defaults = settings.sent_options(intake.model)
         places = settings.max_uploads
         self._uploads = Places(
@@ -90,7 +91,7 @@ class DetectRoute:
             except SPYv4Error:
                 await discard_body(request)
                 raise
-            upload = await read_upload(request, self._settings.max_body_bytes, self._deadlines)
+            upload = await self._bodies.read(request, place)
             check_names(upload.fields)
             parameters = self._check(asked | upload.fields)
             drawn = request.headers.get("accept", "").strip().lower() == described.JPEG

@@ -20,12 +20,14 @@ from detector_app.errors import (
     ServerBusyError,
     TooSlowError,
 )
-from detector_app.http.limits import Deadlines, Progress
+from detector_app.http.limits import Budget, Deadlines, Progress
 from spyv4.errors import ImageError
 
 T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What strangers may send: Pillow has readers that run other programs."""
+SMALL_BODY, LARGE_BODIES = 2_000_000, 6
+"""How many bodies of more than so many bytes may be on their way, or wait to be decoded."""
 MAX_FILES = 16
 """How many pictures may come in one request."""
 DISCARD_S = 10.0
@@ -48,50 +50,90 @@ class Upload(NamedTuple):
     fields: dict[str, str]
 
 
-async def read_upload(request: Request, max_bytes: int, deadlines: Deadlines) -> Upload:
-    """The pictures in a request, and the form fields sent beside them.
+class Bodies:
+    """Reads the bodies of requests, few large ones at a time.
 
-    The body is either a picture itself or a multipart form with one file or several. At most
-    `max_bytes` are ever held, whatever the Content-Length says.
-
-    Raises:
-        PayloadTooLargeError: the body is larger than `max_bytes`.
-        TooSlowError: it comes more slowly than the deadlines ask.
-        BadRequestError: there is no picture, or there are too many.
+    Args:
+        max_bytes: of the largest.
+        deadlines: how long a client may take to send.
     """
-    declared = request.headers.get("content-length", "")
-    try:
-        if declared.isdecimal() and int(declared) > max_bytes:
-            raise _too_large(max_bytes)
-        return await _read_limited(request, max_bytes, deadlines)
-    except PayloadTooLargeError:
-        await discard_body(request)
-        raise
-    except ClientDisconnect:
-        raise BadRequestError("the connection was closed before the whole picture came") from None
 
+    def __init__(self, max_bytes: int, deadlines: Deadlines) -> None:
+        self._max_bytes, self._deadlines = max_bytes, deadlines
+        self._large = Budget(LARGE_BODIES)
 
-async def _read_limited(request: Request, max_bytes: int, deadlines: Deadlines) -> Upload:
-    """`read_upload` that trusts no Content-Length."""
-    limited = Request(request.scope, _limited(request.receive, max_bytes, deadlines))
-    content_type = request.headers.get("content-type", "")
-    fields: dict[str, str] = {}
-    if not content_type.lower().startswith("multipart/form-data"):
-        files = [await limited.body()]
-    else:
+    async def read(self, request: Request, place: contextlib.ExitStack) -> Upload:
+        """The pictures in a request, and the form fields sent beside them.
+
+        The body is either a picture itself or a multipart form with one file or several. At most
+        `max_bytes` are ever held, whatever the Content-Length says. Amid a large body the next
+        piece is only asked for once few others are large, which `place` ends when it is closed.
+
+        Raises:
+            PayloadTooLargeError: the body is larger than `max_bytes`.
+            TooSlowError: it comes more slowly than the deadlines ask.
+            BadRequestError: there is no picture, or there are too many.
+        """
+        declared = request.headers.get("content-length", "")
         try:
-            async with limited.form(max_files=MAX_FILES, max_fields=16) as form:
-                files, fields = await _contents(form)
-        except HTTPException:
+            if declared.isdecimal() and int(declared) > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            return await self._read_limited(request, place)
+        except PayloadTooLargeError:
+            await discard_body(request)
+            raise
+        except ClientDisconnect:
             raise BadRequestError(
-                "the multipart form cannot be read; send pictures as file fields, at most "
-                f"{MAX_FILES}"
+                "the connection was closed before the whole picture came"
             ) from None
-    if not all(files) or not files:
-        raise BadRequestError(
-            "the request holds no picture; send one as the body or as a multipart file field"
-        )
-    return Upload(files, fields)
+
+    async def _read_limited(self, request: Request, place: contextlib.ExitStack) -> Upload:
+        """`read` that trusts no Content-Length."""
+        limited = Request(request.scope, self._limited(request.receive, place))
+        content_type = request.headers.get("content-type", "")
+        fields: dict[str, str] = {}
+        if not content_type.lower().startswith("multipart/form-data"):
+            files = [await limited.body()]
+        else:
+            try:
+                async with limited.form(max_files=MAX_FILES, max_fields=16) as form:
+                    files, fields = await _contents(form)
+            except HTTPException:
+                raise BadRequestError(
+                    "the multipart form cannot be read; send pictures as file fields, at most "
+                    f"{MAX_FILES}"
+                ) from None
+        if not all(files) or not files:
+            raise BadRequestError(
+                "the request holds no picture; send one as the body or as a multipart file field"
+            )
+        return Upload(files, fields)
+
+    def _limited(self, receive: Receive, place: contextlib.ExitStack) -> Receive:
+        """`receive` that raises as soon as a body is larger than allowed, or late."""
+        total, large = 0, False
+        progress = Progress(self._deadlines)
+
+        async def limited() -> Message:
+            nonlocal total, large, progress
+            if total > SMALL_BODY and not large:
+                place.callback((await self._large.lease(1)).release)
+                large, progress = True, Progress(self._deadlines)
+            try:
+                async with asyncio.timeout(progress.remaining_s):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlowError(
+                    "the picture came too slowly; send a smaller one, or use a faster connection"
+                ) from None
+            count = len(message.get("body", b""))
+            progress.add(count)
+            total += count
+            if total > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            return message
+
+        return limited
 
 
 async def _contents(form: FormData) -> Upload:
@@ -104,30 +146,6 @@ async def _contents(form: FormData) -> Upload:
         else:
             fields[name] = value
     return Upload(files, fields)
-
-
-def _limited(receive: Receive, max_bytes: int, deadlines: Deadlines) -> Receive:
-    """`receive` that raises as soon as a body is larger than `max_bytes`, or late."""
-    total = 0
-    progress = Progress(deadlines)
-
-    async def limited() -> Message:
-        nonlocal total
-        try:
-            async with asyncio.timeout(progress.remaining_s):
-                message = await receive()
-        except TimeoutError:
-            raise TooSlowError(
-                "the picture came too slowly; send a smaller one, or use a faster connection"
-            ) from None
-        count = len(message.get("body", b""))
-        progress.add(count)
-        total += count
-        if total > max_bytes:
-            raise _too_large(max_bytes)
-        return message
-
-    return limited
 
 
 async def discard_body(request: Request) -> None:

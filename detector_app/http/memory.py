@@ -1,0 +1,36 @@
+"""Gives memory back to the system after large pictures.
+
+The C library keeps what was freed between smaller things that live on, hundreds of megabytes after
+some large bodies, unless it is asked to look for it.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import sys
+from collections.abc import AsyncIterator
+
+INTERVAL_S = 5.0
+
+
+def trim() -> None:
+    """Give back what is free, where the C library can (glibc)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@contextlib.asynccontextmanager
+async def trimmed() -> AsyncIterator[None]:
+    """Trim now and again while this lasts."""
+
+    async def keep_trimming() -> None:
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            await asyncio.to_thread(trim)
+
+    task = asyncio.create_task(keep_trimming())
+    try:
+        yield
+    finally:
+        task.cancel()
