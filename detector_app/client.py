@@ -15,7 +15,7 @@ and PIL pictures as PNG, so that the same boxes are found in them as here. Every
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -85,6 +85,8 @@ class Client:
         reads: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        agnostic_nms: bool | None = None,
     ) -> Detections:
         """Find things in a picture.
 
@@ -93,6 +95,8 @@ class Client:
             reads: looks at it, at least 1 and at most what the server allows.
             score_threshold: least score of a box, 0..1.
             iou_threshold: boxes of a class that overlap more are one object, 0..1.
+            classes: names of those to look for.
+            agnostic_nms: whether boxes of different classes may be one object, too.
 
         What is None is as the server has it.
 
@@ -100,7 +104,8 @@ class Client:
             The boxes after the last read, as `Detector.detect` would give them there; scores have
             four decimals, pixels two, and there are no rasters.
         """
-        return self._ask(detect_question(image, Asked(reads, score_threshold, iou_threshold)))
+        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
+        return self._ask(detect_question(image, asked))
 
     def reads(
         self,
@@ -109,12 +114,15 @@ class Client:
         reads: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        agnostic_nms: bool | None = None,
     ) -> list[Detections]:
         """The boxes after every read; the arguments are those of `detect`.
 
         The last also has the times, which are those of all reads together.
         """
-        return self._ask(reads_question(image, Asked(reads, score_threshold, iou_threshold)))
+        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
+        return self._ask(reads_question(image, asked))
 
     def annotated(
         self,
@@ -123,9 +131,12 @@ class Client:
         reads: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        agnostic_nms: bool | None = None,
     ) -> bytes:
         """A JPEG file of the picture with its boxes; the arguments are those of `detect`."""
-        return self._ask(annotated_question(image, Asked(reads, score_threshold, iou_threshold)))
+        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
+        return self._ask(annotated_question(image, asked))
 
     def health(self) -> Health:
         """How the server is; also where it is ill."""
@@ -179,11 +190,12 @@ class AsyncClient:
         reads: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        agnostic_nms: bool | None = None,
     ) -> Detections:
         """As `Client.detect`."""
-        return await self._look(
-            detect_question, image, Asked(reads, score_threshold, iou_threshold)
-        )
+        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
+        return await self._look(detect_question, image, asked)
 
     async def reads(
         self,
@@ -192,9 +204,12 @@ class AsyncClient:
         reads: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        agnostic_nms: bool | None = None,
     ) -> list[Detections]:
         """As `Client.reads`."""
-        return await self._look(reads_question, image, Asked(reads, score_threshold, iou_threshold))
+        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
+        return await self._look(reads_question, image, asked)
 
     async def annotated(
         self,
@@ -203,11 +218,12 @@ class AsyncClient:
         reads: int | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        agnostic_nms: bool | None = None,
     ) -> bytes:
         """As `Client.annotated`."""
-        return await self._look(
-            annotated_question, image, Asked(reads, score_threshold, iou_threshold)
-        )
+        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
+        return await self._look(annotated_question, image, asked)
 
     async def health(self) -> Health:
         """As `Client.health`."""

@@ -1,7 +1,7 @@
 """What clients ask the server, and how its answers are read; `client` does the sending."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -47,6 +47,13 @@ class Asked:
     reads: int | None
     score_threshold: float | None
     iou_threshold: float | None
+    classes: Sequence[str] | None
+    agnostic_nms: bool | None
+
+    def params(self) -> dict[str, Any]:
+        """The same as parameters of the query."""
+        named = [self.classes] if isinstance(self.classes, str) else self.classes
+        return vars(self) | {"classes": None if named is None else ",".join(named)}
 
 
 @dataclass(frozen=True)
@@ -91,17 +98,17 @@ class Question(Generic[T]):
 
 def detect_question(image: Picture, asked: Asked) -> Question[Detections]:
     """The boxes after the last read."""
-    return _look(lambda response: _all_reads(response)[-1], image, vars(asked))
+    return _look(lambda response: _all_reads(response)[-1], image, asked.params())
 
 
 def reads_question(image: Picture, asked: Asked) -> Question[list[Detections]]:
     """The boxes after every read."""
-    return _look(_all_reads, image, vars(asked) | {"per_read": True})
+    return _look(_all_reads, image, asked.params() | {"per_read": True})
 
 
 def annotated_question(image: Picture, asked: Asked) -> Question[bytes]:
     """The picture with the boxes, as a JPEG file."""
-    return _look(lambda response: _accepted(response).content, image, vars(asked), "image/jpeg")
+    return _look(lambda response: _accepted(response).content, image, asked.params(), "image/jpeg")
 
 
 def health_question() -> Question[Health]:

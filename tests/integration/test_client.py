@@ -179,10 +179,23 @@ def test_it_is_asked_again_only_so_often_and_where_told(kind, headers, retries, 
     assert len(heard.bodies) == asked
 
 
-def test_all_classes_are_known_where_the_server_names_them(kind):
-    named = json.dumps(json.loads(EMPTY) | {"classes": ["cat", "dog"]}).encode()
-    with answering(Answer(200, named)) as heard, kind(heard.url) as client:
-        assert client.detect(b"a picture").class_names == ("cat", "dog")
+def test_only_some_classes_and_one_box_where_they_overlap(asking, detector, jpeg):
+    everything = detector.detect(jpeg, score_threshold=0.5)
+    wanted = everything.names[0]
+    for classes in (wanted, [wanted], (wanted, "bird")):
+        expected = {wanted, "bird"} if "bird" in classes else {wanted}
+        found = asking.detect(jpeg, score_threshold=0.5, classes=classes)
+        assert wanted in set(found.names) <= expected
+    merged = asking.detect(jpeg, score_threshold=0.5, iou_threshold=0.1, agnostic_nms=True)
+    apart = asking.detect(jpeg, score_threshold=0.5, iou_threshold=0.1)
+    assert 0 < len(merged) < len(apart)
+    with pytest.raises(ArgumentError, match="unknown class 'lion'"):
+        asking.reads(jpeg, classes=["lion"])
+
+
+def test_all_classes_are_known_where_nothing_is_found(asking, detector, jpeg):
+    result = asking.detect(jpeg, score_threshold=1.0)
+    assert (len(result), result.class_names) == (0, detector.config.class_names)
 
 
 @pytest.mark.parametrize(
