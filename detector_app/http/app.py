@@ -94,7 +94,7 @@ def create_app(
     hub = Hub(detector, sources)
     room = Room(settings.queue_size, settings.queue_reads, settings.max_pixels)
     intake = Intake(hub.scheduler, room)
-    clips = Clips(hub.scheduler, settings.max_clips, settings.max_pixels)
+    clips = Clips(hub.scheduler, settings.max_clips, settings.max_pixels, intake.refused)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -106,7 +106,8 @@ class DetectRoute:
         return JSONResponse(found) if jpeg is None else Response(jpeg, media_type=described.JPEG)
 
     async def _await(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
-        return await while_connected(request, work, self._deadlines.answer_s)
+        limit_s = self._deadlines.answer_s
+        return await while_connected(request, work, limit_s, self._intake.refused)
 
     def _check(self, asked: dict[str, Any]) -> DetectParameters:
         names = self._intake.model.class_names

@@ -76,6 +76,7 @@ class Intake:
         done: how many pictures were looked at to the end.
         rate: that, per second.
         latency: from a picture being decoded to its last read.
+        refused: set once what waits is given up.
     """
 
     def __init__(self, scheduler: Scheduler, room: Room) -> None:
@@ -86,7 +87,8 @@ class Intake:
         self._pixels = Budget(max(room.pixels, PIXELS_IN_FLIGHT))
         self._decoders = ThreadPoolExecutor(DECODERS, "decode")
         self._works: set[Work] = set()
-        self._closing = self._refusing = False
+        self.refused = asyncio.Event()
+        self._closing = False
 
     def close(self) -> None:
         """Have no room for more; what is on its way is looked at while there is time."""
@@ -94,7 +96,8 @@ class Intake:
 
     def refuse(self) -> None:
         """Give up what waits and what still comes."""
-        self._closing = self._refusing = True
+        self._closing = True
+        self.refused.set()
         for work in list(self._works):
             work.end(ServerClosingError())
 
@@ -208,7 +211,7 @@ class Intake:
             except RuntimeError:  # the loop is closed: nobody waits
                 return
 
-        if self._refusing:
+        if self.refused.is_set():
             raise ServerClosingError
         self._require_place(options.reads or 1)
         work = self._scheduler.submit(seen, options, show, end, last_alone=on_read is None)

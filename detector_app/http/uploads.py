@@ -18,6 +18,7 @@ from detector_app.errors import (
     BadRequestError,
     PayloadTooLargeError,
     ServerBusyError,
+    ServerClosingError,
     TooSlowError,
 )
 from detector_app.http.limits import Budget, Deadlines, Progress
@@ -165,31 +166,42 @@ async def discard_body(request: Request) -> None:
                 more = message.get("more_body", False)
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T], answer_s: float) -> T:
-    """What `work` gives, which is cancelled where the client leaves before, or it takes too long.
+async def while_connected(
+    request: Request, work: Coroutine[Any, Any, T], answer_s: float, refused: asyncio.Event
+) -> T:
+    """What `work` gives, which is cancelled where there is no sense in it any more.
+
+    Args:
+        request: of the client that waits.
+        work: what to wait for.
+        answer_s: how long.
+        refused: set where the server ends.
 
     Raises:
         BadRequestError: where the client leaves.
         ServerBusyError: where it takes more than `answer_s`.
+        ServerClosingError: where it is refused.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnection(request))
-    either = {task, gone}
+    ends = asyncio.ensure_future(refused.wait())
+    any_of = {task, gone, ends}
     try:
-        await asyncio.wait(either, timeout=answer_s, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            if not gone.done():
-                raise ServerBusyError(
-                    f"this was not done within {answer_s:g} seconds; send it again, or ask for "
-                    "fewer reads",
-                    RETRY_S,
-                )
+        await asyncio.wait(any_of, timeout=answer_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
             raise BadRequestError("the connection was closed before the answer was ready")
-        return task.result()
+        if ends.done():
+            raise ServerClosingError
+        raise ServerBusyError(
+            f"this was not done within {answer_s:g} seconds; send it again, or ask for fewer reads",
+            RETRY_S,
+        )
     finally:
-        task.cancel()
-        gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        for each in any_of:
+            each.cancel()
+        await asyncio.gather(*any_of, return_exceptions=True)
 
 
 async def _disconnection(request: Request) -> None:

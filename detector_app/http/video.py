@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_app.errors import PayloadTooLargeError, SourceError
+from detector_app.errors import PayloadTooLargeError, ServerClosingError, SourceError
 from detector_app.http.limits import Places
 from detector_app.http.schemas import read_result
 from detector_app.stream.clip import Clip
@@ -94,10 +94,13 @@ class Clips:
         scheduler: looks at the frames.
         most: how many clips are looked at at a time.
         max_pixels: of a frame.
+        refused: set where the server ends.
     """
 
-    def __init__(self, scheduler: Scheduler, most: int, max_pixels: int) -> None:
-        self._scheduler, self._max_pixels = scheduler, max_pixels
+    def __init__(
+        self, scheduler: Scheduler, most: int, max_pixels: int, refused: asyncio.Event
+    ) -> None:
+        self._scheduler, self._max_pixels, self._refused = scheduler, max_pixels, refused
         self.places = Places(most, f"{most} clips are looked at already; send it again later")
 
     async def lines(self, data: bytes, options: ReadOptions, every: int) -> AsyncIterator[bytes]:
@@ -145,6 +148,8 @@ class Clips:
             for update in viewer.drain():
                 yield update
             self._scheduler.require()
+            if self._refused.is_set():
+                raise ServerClosingError
             if stream.feed.error is not None:
                 raise stream.feed.error
             if finished:

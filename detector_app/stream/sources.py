@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Protocol
@@ -227,18 +228,20 @@ def open_capture(capture: cv2.VideoCapture, address: int | str) -> bool:
     """Open, with limits where a host might not answer; see `quieten`."""
     if isinstance(address, int) or "://" not in address:
         return capture.open(address)
-    # Without limits a host that does not answer holds up the thread.
-    limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-    parameters = [number for limit in limits for number in (limit, STREAM_TIMEOUT_MS)]
-    return capture.open(address, cv2.CAP_FFMPEG, parameters)
+    # Without limits a host that does not answer holds up the thread. Reading fails only once the
+    # limit has passed three times.
+    opening, reading = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
+    limits = [opening, STREAM_TIMEOUT_MS, reading, STREAM_TIMEOUT_MS // 3]
+    return capture.open(address, cv2.CAP_FFMPEG, limits)
 
 
 def quieten() -> None:
-    """Keep OpenCV's own warnings off the terminal, since ours say what is wrong.
+    """Keep OpenCV's own warnings and FFmpeg's off the terminal, since ours say what is wrong.
 
     For commands, at their start: the setting is the process's, and is not for threads to change.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _without_login(address: str) -> str:

@@ -58,9 +58,8 @@ def watching(weights):
 
 
 def said_by_the_command(errors):
-    """Its line; FFmpeg and the log have theirs, but no traceback."""
-    assert "Traceback" not in errors
-    (line,) = [line for line in errors.splitlines() if line.startswith("spyv4-webcam: ")]
+    """Its line, of which there is one."""
+    (line,) = errors.splitlines()
     return line.removeprefix("spyv4-webcam: ")
 
 
