@@ -1,4 +1,4 @@
-"""Firing rates, message rates and spike rasters; opt-in, computed where the spikes are."""
+"""Firing rates, message rates, rasters and heat maps; opt-in, computed where the spikes are."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from spyv4.network.spyv4 import Spikes
-from spyv4.network.table import CHANNELS, IMAGE, ROWS, Row
+from spyv4.network.table import CHANNELS, IMAGE, ROWS, STRIDES, Row
 
 RASTER_NEURONS = 128
+GRID_STRIDE = 16
 _SEED = 8
 
 
@@ -25,11 +26,14 @@ class Activity(NamedTuple):
             and pooling, [B, layers]; 1 for the first layer, which receives pixels.
         rasters: spikes of the sampled neurons, [B, layers, 128]; layers with fewer neurons are
             padded with zeros.
+        heat: share of neurons that spiked at every place, by a grid of the picture with a cell for
+            16 x 16 pixels, [B, layers, H / 16, W / 16]; coarser layers repeat theirs.
     """
 
     firing_rates: Tensor
     message_rates: Tensor
     rasters: Tensor
+    heat: Tensor
 
 
 def summarise(spikes: Spikes) -> Activity:
@@ -39,9 +43,11 @@ def summarise(spikes: Spikes) -> Activity:
         spikes: of one read of B pictures.
     """
     rates: dict[str, Tensor] = {}
-    rasters = []
+    rasters, heat = [], []
     for layer, (name, tensor) in enumerate(spikes.items()):
-        rates[name] = _rate(tensor)
+        places = (tensor > 0).float().mean(dim=1, keepdim=True)
+        rates[name] = places.mean(dim=(1, 2, 3))
+        heat.append(_on_grid(places, STRIDES[name]))
         channel, row, column = _indices(layer, tensor)
         rows = (tensor[:, channel, row, column] > 0).float()
         rasters.append(functional.pad(rows, (0, RASTER_NEURONS - rows.shape[1])))
@@ -49,7 +55,15 @@ def summarise(spikes: Spikes) -> Activity:
         torch.stack(list(rates.values()), dim=1),
         torch.stack([_message_rate(row, spikes, rates) for row in ROWS], dim=1),
         torch.stack(rasters, dim=1),
+        torch.cat(heat, dim=1),
     )
+
+
+def _on_grid(places: Tensor, stride: int) -> Tensor:
+    """A map of a layer, [B, 1, h, w], on the grid of `Activity.heat`."""
+    if stride < GRID_STRIDE:
+        return functional.avg_pool2d(places, GRID_STRIDE // stride)
+    return functional.interpolate(places, scale_factor=stride // GRID_STRIDE)
 
 
 def _rate(spikes: Tensor) -> Tensor:

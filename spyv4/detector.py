@@ -192,7 +192,8 @@ class Detector:
         values["classes"] = (classes,) if isinstance(classes, str) else tuple(classes)
         class_labels(values["classes"], self.config.class_names)
         values["raster_layers"] = tuple(options.get("raster_layers", ()))
-        for name in values["raster_layers"]:
+        values["heat_layers"] = tuple(options.get("heat_layers", ()))
+        for name in values["raster_layers"] + values["heat_layers"]:
             if name not in self.layer_names:
                 raise ArgumentError(
                     f"unknown layer {name!r}; choose from: {', '.join(self.layer_names)}"

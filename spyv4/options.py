@@ -22,6 +22,7 @@ class ReadOptions:
         max_detections: most boxes a picture.
         activity: report the firing rates of all layers.
         raster_layers: layers whose sampled spikes to report, from `Detector.layer_names`.
+        heat_layers: layers of which to report where they spike.
         carry_state: start each frame of a stream from the state the last one left (potentials,
             and the average of a leaky read-out), as the authors' webcam loop does, instead of anew.
         start_seed: start from potentials that are uniform in 0..1, drawn with this seed, as the
@@ -37,6 +38,7 @@ class ReadOptions:
     max_detections: Count = 100
     activity: bool = False
     raster_layers: tuple[str, ...] = ()
+    heat_layers: tuple[str, ...] = ()
     carry_state: bool = False
     start_seed: Whole | None = None
     classes: tuple[str, ...] = ()
@@ -45,7 +47,7 @@ class ReadOptions:
     @property
     def shows_activity(self) -> bool:
         """Whether firing rates or spikes are wanted."""
-        return self.activity or bool(self.raster_layers)
+        return self.activity or bool(self.raster_layers or self.heat_layers)
 
     def resolved(self, model: ModelConfig) -> "ReadOptions":
         """With the weights' own numbers in place of None.
@@ -70,6 +72,7 @@ class ReadKeywords(TypedDict, total=False):
     max_detections: int
     activity: bool
     raster_layers: Sequence[str]
+    heat_layers: Sequence[str]
     carry_state: bool
     start_seed: int | None
     classes: Sequence[str]

@@ -7,7 +7,7 @@ at; `read_pictures` is all reads of one.
 
 import time
 from collections.abc import Container, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 from spyv4.activity import Activity
 from spyv4.config import MAX_READS, ModelConfig
+from spyv4.energy import compare
 from spyv4.errors import ArgumentError
 from spyv4.heads.decode import RawDetections, decode
 from spyv4.network.spyv4 import SPYv4State
@@ -91,6 +92,7 @@ class Look:
         self._prepared: Tensor | None = None
         self._maps: tuple[Tensor, ...] = ()
         self._network_ms = 0.0
+        self._rates: list[NDArray[np.float64]] = []  # [2, B, layers] of every read so far
 
     @property
     def batch(self) -> int:
@@ -121,12 +123,36 @@ class Look:
             "network": self._network_ms,
             "decode": clock.lap_ms(),
         }
-        reports = _reports(self.activity, options, self.batch)
         names = self._config.class_names
         return [
-            Detections(*item, names, size, self.number, *report, took)
-            for item, size, report in zip(raw, self._seen.sizes, reports, strict=True)
+            Detections(
+                *item, names, size, self.number, timings_ms=took, **self._report(index, options)
+            )
+            for index, (item, size) in enumerate(zip(raw, self._seen.sizes, strict=True))
         ]
+
+    def _report(self, index: int, options: ReadOptions) -> dict[str, Any]:
+        """The activity of a picture as `Detections` have it, as far as it was asked for."""
+        if self.activity is None:
+            return {}
+        rasters, heat = self.activity.rasters[index] > 0, self.activity.heat[index].float()
+        report: dict[str, Any] = {
+            "rasters": {name: _layer(rasters, name) for name in options.raster_layers},
+            "heat": {name: _layer(heat, name) for name in options.heat_layers},
+        }
+        if options.activity:
+            rates = self._rates[-1][0, index].tolist()
+            report["firing_rates"] = dict(zip(LAYER_NAMES, rates, strict=True))
+            if len(self._rates) == self.number:
+                firing, messages = np.stack(self._rates)[:, :, index].swapaxes(0, 1)
+                taken = compare(self._config, self.image_size, firing, messages).network
+                report["operations"] = {
+                    "spikes": taken.spikes,
+                    "synaptic_operations": taken.synaptic_operations,
+                    "multiply_accumulates": taken.multiply_accumulates,
+                    "energy_mj": taken.energy_mj,
+                }
+        return report
 
     def _on_pictures(self, raw: Sequence[RawDetections]) -> list[RawDetections]:
         """The boxes in pixels of the pictures instead of the network's image."""
@@ -150,6 +176,9 @@ class Look:
         self.number += 1
         self._maps, self._state, self.activity = result
         self._network_ms += network_ms
+        if self.activity is not None:
+            both = torch.stack((self.activity.firing_rates, self.activity.message_rates))
+            self._rates.append(both.double().cpu().numpy())
 
 
 def advance(runtime: Runtime, looks: Sequence[Look], *, activity: bool = False) -> list[StepResult]:
@@ -242,26 +271,9 @@ def read_pictures(
         yield Read(number, found, result.activity, result.state)
 
 
-class _Report(NamedTuple):
-    """The activity of one picture, as `Detections` have it."""
-
-    firing_rates: dict[str, float]
-    rasters: dict[str, NDArray[np.bool_]]
-
-
-def _reports(activity: Activity | None, options: ReadOptions, batch: int) -> list[_Report]:
-    """The activity of every picture, as far as it was asked for."""
-    if activity is None:
-        return [_Report({}, {})] * batch
-    rates = activity.firing_rates.float().cpu().numpy()
-    rasters = activity.rasters.cpu().numpy() > 0
-    return [
-        _Report(
-            dict(zip(LAYER_NAMES, rates[index].tolist(), strict=True)) if options.activity else {},
-            {name: rasters[index, LAYER_NAMES.index(name)] for name in options.raster_layers},
-        )
-        for index in range(batch)
-    ]
+def _layer(values: Tensor, name: str) -> NDArray[Any]:
+    """What is of a layer."""
+    return values[LAYER_NAMES.index(name)].cpu().numpy()
 
 
 class _Clock:

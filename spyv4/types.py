@@ -39,6 +39,11 @@ class Detections:
             unless activity was asked for.
         rasters: for every layer that was asked for, bool [n] spikes of its first n sampled
             neurons at this read; empty unless asked for.
+        heat: for every layer that was asked for, float32 [h, w] share of neurons that spiked at
+            every place at this read, the picture being h x w cells; empty unless asked for.
+        operations: what all reads so far took: `spikes`, `synaptic_operations`,
+            `multiply_accumulates` and `energy_mj`, as `spyv4.energy` counts and estimates them;
+            empty unless activity was asked for at all of them.
         timings_ms: wall time by stage (`preprocess`, `network`, `decode`) in milliseconds.
         tracks: int64 [N], which object of the video each is, from 1, and 0 where that is not known
             (yet); None where nobody tracks.
@@ -54,6 +59,8 @@ class Detections:
     rasters: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     tracks: NDArray[np.int64] | None = None
+    heat: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    operations: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.scores)

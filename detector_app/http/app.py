@@ -15,7 +15,6 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from detector_app.annotate import shallow_and_deep
 from detector_app.errors import (
     BadRequestError,
     DetectorFailedError,
@@ -40,16 +39,15 @@ from detector_app.http.schemas import (
     error_responses,
     one_line,
     read_result,
-    settings_of,
 )
 from detector_app.http.security import Security
 from detector_app.http.video import Clips
+from detector_app.http.viewing import hello
 from detector_app.settings import Settings
 from detector_app.stream.hub import Hub
 from detector_app.stream.sources import DEMO, parse_source
 from detector_app.stream.states import require_legal
 from spyv4 import Detector, __version__
-from spyv4.drawing import colour_hex
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
 
 logger = logging.getLogger(__name__)
@@ -231,24 +229,9 @@ def _add_socket(app: FastAPI, settings: Settings, hub: Hub, intake: Intake) -> N
 
     @app.websocket("/ws")
     async def live_stream(websocket: WebSocket) -> None:
-        hello = {
-            "type": "hello",
-            "version": __version__,
-            "model": detector.config.name,
-            "runtime": detector.runtime.description,
-            "layers": detector.layer_names,
-            "shown_layers": shallow_and_deep(detector.layer_names),
-            "classes": [
-                {"name": name, "colour": colour_hex(index)}
-                for index, name in enumerate(detector.config.class_names)
-            ],
-            "sources": list(hub.feeds),
-            "max_reads": settings.max_reads,
-            "max_body_bytes": settings.max_body_bytes,
-            "settings": settings_of(options),
-        }
         try:
             with viewers.take():
-                await LiveConnection(websocket, hub, intake, hello, options).run()
+                said = hello(detector, settings, options, list(hub.feeds))
+                await LiveConnection(websocket, hub, intake, said, options).run()
         except ServerBusyError as error:
             await turn_away(websocket, str(error))

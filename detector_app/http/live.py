@@ -4,17 +4,18 @@ Server to client, JSON text unless said otherwise:
 
 - `hello`: once; `version`, `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two
   to show at first), `classes` (name and colour), `sources`, `max_reads`, `max_body_bytes`,
-  `settings`.
+  `settings`, `energy` (that of the non-spiking twin, and what an operation is taken to cost).
 - binary: one live frame; four bytes with its number (unsigned, big-endian; how many were sent to
   this client before), then a JPEG.
 - `read`: the boxes after one read. `frame` (its number; of a picture the client sent: how many it
   sent before), `own` (whether the client sent it), `width`, `height`, `read`, `reads`,
   `detections`, `firing_rates`
   (a list in the order of `layers`), `rasters` (by layer `[neurons, base64 of packed bits]`, most
-  significant bit first), `latency_ms` (from capture to this read), `timings_ms` (what that is made
-  of; `capture` comes before it and `encode` after), `sent_ms` (from capture to this message), and
-  `restarted` (why the state that should have been carried was given up before this frame, or
-  null).
+  significant bit first), `heat` (where the chosen layer spiked, as `messages` has it, or null),
+  `operations` (what all reads so far took), `latency_ms` (from capture to this read),
+  `timings_ms` (what that is made of; `capture` comes before it and `encode` after), `sent_ms` (from
+  capture to this message), and `restarted` (why the state that should have been carried was given
+  up before this frame, or null).
 - `statistics`: twice a second; `state` (paused, opening, running, ended or lost), `source` and
   `error` of what is watched, rates, latencies, and `settings`.
 - `error`: `message`, `own` (whether it ends the look at a picture the client sent); the connection
@@ -22,8 +23,8 @@ Server to client, JSON text unless said otherwise:
 
 Client to server:
 
-- `{"type": "settings", "reads": 4, "score_threshold": 0.5, "iou_threshold": 0.3}`: for the live
-  frames and the pictures of this client, and of no other.
+- `{"type": "settings", "reads": 4, "score_threshold": 0.5, ...}`: for the live frames and the
+  pictures of this client, and of no other: parameters of `POST /detect`, and those of `viewing`.
 - `{"type": "watch", "on": true, "source": "demo"}`: whether live frames are wanted, and of which
   source; those of the first are at first, and where it is left out those watched before.
 - `{"type": "shown", "frame": 7}`: a live frame was drawn. At most `FRAMES_IN_FLIGHT` are sent
@@ -54,7 +55,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from detector_app.http.figures import seen_by
 from detector_app.http.intake import Intake
 from detector_app.http.messages import own_message, read_message
-from detector_app.http.schemas import check_parameters, settings_of
+from detector_app.http.viewing import viewing_options, viewing_settings
 from detector_app.stream.feed import Frame
 from detector_app.stream.hub import Hub
 from detector_app.stream.viewer import Viewer
@@ -92,7 +93,6 @@ class LiveConnection:
         self._websocket, self._hub, self._intake = websocket, hub, intake
         self._hello = hello
         self._max_reads: int = hello["max_reads"]
-        self._class_names = hub.detector.config.class_names
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._viewer = Viewer(options, self._wake)
@@ -160,7 +160,7 @@ class LiveConnection:
             await self._send_live()
             if time.monotonic() - self._statistics_at >= STATISTICS_INTERVAL_S:
                 self._statistics_at = time.monotonic()
-                options = settings_of(self._viewer.options)
+                options = viewing_settings(self._viewer.options)
                 figures = seen_by(self._viewer, self._hub, self._intake)
                 await self._send({"type": "statistics", "settings": options, **figures})
 
@@ -213,8 +213,8 @@ class LiveConnection:
         match message.get("type"):
             case "settings":
                 options = self._viewer.options
-                checked = check_parameters(message, options, self._max_reads, self._class_names)
-                self._hub.change(self._viewer, checked.options(options))
+                chosen = viewing_options(message, options, self._hub.detector, self._max_reads)
+                self._hub.change(self._viewer, chosen)
             case "watch":
                 source = message.get("source")
                 self._source = self._hub.feed(self._source if source is None else source).name

@@ -47,6 +47,23 @@ def _message(
             layer: [len(spikes), base64.b64encode(np.packbits(spikes).tobytes()).decode()]
             for layer, spikes in detections.rasters.items()
         },
+        "heat": _heat(detections),
+        "operations": {name: float(f"{n:.6g}") for name, n in detections.operations.items()},
         "latency_ms": round(latency_ms, 2),
         "timings_ms": timings_of(detections),
     }
+
+
+def _heat(detections: Detections) -> dict[str, Any] | None:
+    """Where the one layer spiked: bytes by rows, of which 255 stands for `peak`."""
+    for layer, places in detections.heat.items():
+        peak = float(places.max())
+        cells = np.round(places * (255 / peak if peak else 0)).astype(np.uint8)
+        return {
+            "layer": layer,
+            "rows": cells.shape[0],
+            "columns": cells.shape[1],
+            "peak": round(peak, 4),
+            "cells": base64.b64encode(cells.tobytes()).decode(),
+        }
+    return None

@@ -20,7 +20,7 @@ from spyv4.files import write_atomically
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.validation import to_mapping
 
-ONNX_FORMAT = "spyv4-onnx-2"
+ONNX_FORMAT = "spyv4-onnx-3"
 OPSET = 18
 # Potentials agree to float rounding; a neuron whose potential is within rounding of its threshold
 # may spike on one side alone, and what it drives then differs for real.

@@ -10,6 +10,7 @@ from PIL import Image
 from spyv4 import LAYER_NAMES, Detector
 from spyv4.activity import RASTER_NEURONS
 from spyv4.checkpoint import save_model
+from spyv4.energy import compare
 from spyv4.errors import (
     ArgumentError,
     CheckpointError,
@@ -264,3 +265,26 @@ def test_only_classes_that_are_asked_for_are_found(detector: Detector) -> None:
         assert_same(some, everything.filter(name))
     with pytest.raises(ArgumentError, match="unknown class 'nothing'"):
         detector.stream([], classes=["nothing"])
+
+
+def test_where_layers_spike_and_what_it_takes(detector):
+    """The mean of a heat map is the firing rate, and operations are those of `spyv4.energy`."""
+    layers = detector.layer_names
+    seen = list(detector.reads(frame(), 3, activity=True, heat_layers=layers, **ANY))
+    for result in seen:
+        for layer in layers:
+            assert result.heat[layer].shape == (4, 4)
+            assert result.heat[layer].mean() == pytest.approx(result.firing_rates[layer], abs=1e-6)
+    assert any(np.ptp(result.heat[layers[0]]) > 0 for result in seen)
+    rates = []
+    for read in detector.read_batch([frame()], detector.options(3, activity=True)):
+        pair = (read.activity.firing_rates, read.activity.message_rates)
+        rates.append([rate[0].double().numpy() for rate in pair])
+        firing, messages = np.stack(rates).swapaxes(0, 1)
+        taken = compare(detector.config, (64, 64), firing, messages).network
+        found = seen[read.number - 1].operations
+        assert found["energy_mj"] == pytest.approx(taken.energy_mj)
+        assert found["synaptic_operations"] == pytest.approx(taken.synaptic_operations)
+    assert detector.detect(frame(), 3, activity=True).operations == {}  # one read of three
+    with pytest.raises(ArgumentError, match="unknown layer"):
+        detector.detect(frame(), heat_layers=("stem9",))
