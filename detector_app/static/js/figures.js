@@ -1,0 +1,126 @@
+// Figures beside the picture: what was found, rates, energy, speed.
+
+import { byId, node } from "./dom.js";
+
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const WINDOW_MS = 3000;
+const LATENCIES = 60;
+
+/** A number with three digits and a prefix: 12.3 M. */
+function short(number) {
+  const [unit, factor] = [["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, size]) => number >= size) ?? ["", 1];
+  return `${(number / factor).toPrecision(3)} ${unit}`;
+}
+
+export class Figures {
+  constructor(view) {
+    this.view = view;
+    this.latencies = [];
+    this.ticks = { pictures: [], reads: [] };
+    this.peak = 0.01;
+  }
+
+  welcome() {
+    const { hello } = this.view;
+    byId("model").textContent = `${hello.model} · ${hello.runtime} · ${hello.version}`;
+    byId("rates").replaceChildren(...hello.layers.map((name) => {
+      const row = node("div", "", "rate");
+      const track = node("div");
+      track.append(node("i"));
+      row.append(Object.assign(node("span", name), { title: name }), track, node("span"));
+      return row;
+    }));
+    const { accumulate_pj: add, multiply_accumulate_pj: multiply, twin_multiply_accumulates: twin } = hello.energy;
+    byId("formula").replaceChildren(
+      node("code", `E = ${add} pJ × synaptic operations + ${multiply} pJ × multiply-accumulates`),
+      node("p", `Synaptic operations: for each read and layer, the share of ones in what the layer receives × its synapses. Multiply-accumulates: the first layer (pixels are no spikes), once a picture, and the 3×3 convolutions in which the neurons compute their rates, at every read. Without spikes the same layers take ${short(twin)}multiply-accumulates, once.`),
+      node("p", `${add} pJ is a 32-bit addition, ${multiply} pJ that and a multiplication, at 45 nm (Horowitz, ISSCC 2014). Memory is not counted, which takes more on real hardware: an estimate that compares arithmetic, not a measurement of this computer.`),
+    );
+  }
+
+  tick(kind) {
+    this.ticks[kind].push(performance.now());
+  }
+
+  rate(kind) {
+    const now = performance.now();
+    const ticks = (this.ticks[kind] = this.ticks[kind].filter((time) => time > now - WINDOW_MS));
+    return ticks.length < 2 ? 0 : (1000 * (ticks.length - 1)) / (now - ticks[0]);
+  }
+
+  late(latency_ms) {
+    this.latencies.push(latency_ms);
+    if (this.latencies.length > LATENCIES) this.latencies.shift();
+  }
+
+  /** Forget how fast the source before was. */
+  reset() {
+    this.latencies = [];
+  }
+
+  /** Show the read that is on show. */
+  show(rasters) {
+    const { read, reads, newest } = this.view;
+    const scrubber = byId("scrubber");
+    scrubber.max = Math.max(1, reads.length);
+    scrubber.value = read ? reads.indexOf(read) + 1 : 1;
+    scrubber.disabled = !read;
+    byId("read").textContent = read ? read.read : 0;
+    byId("read-total").textContent = newest ? newest.reads : 0;
+    if (!read) return byId("found").replaceChildren();
+    this.found(read.detections);
+    this.peak = Math.max(this.peak, ...read.firing_rates);
+    const rows = byId("rates").children;
+    read.firing_rates.forEach((rate, index) => {
+      rows[index].querySelector("i").style.width = `${(100 * rate) / this.peak}%`;
+      rows[index].lastChild.textContent = percent(rate);
+    });
+    for (const [id, raster] of Object.entries(rasters)) {
+      const index = this.view.hello.layers.indexOf(raster.layer);
+      byId(`${id}-rate`).textContent = `${percent(read.firing_rates[index])} spike`;
+    }
+    const mean = read.firing_rates.reduce((sum, rate) => sum + rate, 0) / read.firing_rates.length;
+    byId("firing").textContent = percent(mean);
+    this.energy(read.operations);
+  }
+
+  found(detections) {
+    const items = detections.slice(0, 12).map((found) => {
+      const item = node("li", `${found.class} ${(found.score * 100).toFixed(0)}%`);
+      const dot = node("i");
+      dot.style.background = this.view.colour(found.class_id);
+      item.prepend(dot);
+      return item;
+    });
+    if (!items.length) items.push(node("li", "nothing above the score threshold", "none"));
+    byId("found").replaceChildren(...items);
+  }
+
+  energy(operations) {
+    if (!operations || operations.energy_mj === undefined) return;
+    const twin = this.view.hello.energy.twin_energy_mj;
+    const most = Math.max(twin, operations.energy_mj);
+    byId("energy-mj").textContent = `${operations.energy_mj.toPrecision(3)} mJ`;
+    byId("twin-mj").textContent = `${twin.toPrecision(3)} mJ`;
+    byId("energy-bar").style.width = `${(100 * operations.energy_mj) / most}%`;
+    byId("twin-bar").style.width = `${(100 * twin) / most}%`;
+    byId("energy-share").textContent = `${(operations.energy_mj / twin).toFixed(2)} × without spikes`;
+    byId("operations").textContent = short(operations.synaptic_operations);
+    byId("spikes").textContent = short(operations.spikes);
+    byId("macs").textContent = short(operations.multiply_accumulates);
+  }
+
+  speed(dropped_per_s) {
+    const sorted = [...this.latencies].sort((a, b) => a - b);
+    const at = (share) => (sorted.length ? sorted[Math.floor(share * (sorted.length - 1))].toFixed(0) : "–");
+    byId("fps").textContent = this.rate("pictures").toFixed(1);
+    byId("reads-rate").textContent = this.rate("reads").toFixed(0);
+    byId("p50").textContent = at(0.5);
+    byId("p95").textContent = at(0.95);
+    byId("dropped").textContent = dropped_per_s.toFixed(1);
+  }
+}
+
+export function setState(state) {
+  byId("state").textContent = byId("state").dataset.state = state;
+}
