@@ -110,14 +110,16 @@ export class Figures {
     byId("macs").textContent = short(operations.multiply_accumulates);
   }
 
-  speed(dropped_per_s) {
+  /** How fast it is; `statistics` are the server's, null for pictures of the visitor. */
+  speed(statistics) {
     const sorted = [...this.latencies].sort((a, b) => a - b);
-    const at = (share) => (sorted.length ? sorted[Math.floor(share * (sorted.length - 1))].toFixed(0) : "–");
+    const own = (share) => (sorted.length ? sorted[Math.floor(share * (sorted.length - 1))] : 0);
+    const { p50, p95 } = statistics ? statistics.latency_ms.page : { p50: own(0.5), p95: own(0.95) };
     byId("fps").textContent = this.rate("pictures").toFixed(1);
     byId("reads-rate").textContent = this.rate("reads").toFixed(0);
-    byId("p50").textContent = at(0.5);
-    byId("p95").textContent = at(0.95);
-    byId("dropped").textContent = dropped_per_s.toFixed(1);
+    byId("p50").textContent = p50 ? p50.toFixed(0) : "–";
+    byId("p95").textContent = p95 ? p95.toFixed(0) : "–";
+    byId("dropped").textContent = statistics ? statistics.per_second.drop.toFixed(1) : "0";
   }
 }
 

@@ -32,6 +32,7 @@ class Page {
     this.link = readLink();
     this.frame = -1; // number of the server's frame on show
     this.early = []; // reads that came before their frame was decoded
+    this.seen = -1; // number of the newest of which the server was told that it is painted
     this.stepping = false; // one more frame is wanted while it is paused
     this.dirty = true;
     this.controls = new Controls(this.view, this.rasters, {
@@ -65,7 +66,7 @@ class Page {
     const again = this.view.hello !== null;
     for (const [id, layer] of Object.entries(this.link.layers)) if (hello.layers.includes(layer)) this.rasters[id].layer = layer;
     const chosen = again ? this.view.settings : this.link.settings;
-    this.frame = -1;
+    this.frame = this.seen = -1;
     this.early = [];
     this.view.welcome(hello);
     this.figures.welcome();
@@ -128,7 +129,7 @@ class Page {
     }
     this.view.apply(statistics.settings);
     this.controls.apply();
-    this.figures.speed(this.own.on ? 0 : statistics.per_second.drop);
+    this.figures.speed(this.own.on ? null : statistics);
   }
 
   receiveError({ message, own }) {
@@ -250,6 +251,14 @@ class Page {
 
   // --- painting -----------------------------------------------------------------------------
 
+  /** Let the server know how long a frame took to get onto the page. */
+  tellSeen() {
+    const { newest, done } = this.view;
+    if (!done || newest.own || newest.frame === this.seen) return;
+    this.seen = newest.frame;
+    this.connection.send({ type: "seen", frame: newest.frame });
+  }
+
   redraw() {
     this.dirty = true;
   }
@@ -261,6 +270,7 @@ class Page {
       this.trace.draw();
       Object.values(this.rasters).forEach((raster) => raster.draw());
       this.figures.show(this.rasters);
+      this.tellSeen();
     }
     requestAnimationFrame(() => this.paint());
   }
