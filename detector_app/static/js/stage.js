@@ -20,7 +20,9 @@ export class Stage {
     if (read && read.heat) this.warm(context, read.heat);
     const done = read && isLast(read);
     if (!done && before && this.view.chosen === null) this.boxes(context, before, 0.3, true);
-    if (read) this.boxes(context, read, done ? 1 : read.read / read.reads, false);
+    const sure = done ? 1 : read ? read.read / read.reads : 0;
+    const looksBack = this.view.chosen !== null; // who looks back wants to see what was there
+    if (read) this.boxes(context, read, looksBack ? 0.6 + 0.4 * sure : sure, false);
   }
 
   fit({ width, height }) {
