@@ -35,7 +35,7 @@ def wait_for_change(page, canvas):
 
 def test_video_boxes_and_both_rasters_move(page):
     page.wait_for_selector("#found li:not(.none)")
-    assert page.inner_text("#state") == "running"
+    page.wait_for_selector("#state >> text=running")
     for canvas in ("video", "shallow", "deep"):
         page.wait_for_function(LIT, arg=canvas)
         wait_for_change(page, canvas)

@@ -119,7 +119,8 @@ class Page {
   }
 
   receiveStatistics(statistics) {
-    setState(this.view.paused ? "paused" : this.own.on ? "running" : statistics.state);
+    const own = this.own.kind === "picture" && this.view.done ? "done" : "running";
+    setState(this.view.paused ? "paused" : this.own.on ? own : statistics.state);
     const lost = statistics.state === "lost" && !this.own.on;
     if (lost) notify(statistics.error, "bad", "try again", () => this.retry());
     else if (byId("notice").dataset.retry) hideNotice();
@@ -187,17 +188,18 @@ class Page {
     byId("pause").setAttribute("aria-pressed", String(paused));
     byId("pause").setAttribute("aria-label", paused ? "go on" : "pause");
     byId("pause").textContent = paused ? "▶" : "❚❚";
-    if (!paused) this.view.chosen = null;
+    if (paused) setState("paused");
+    else this.view.chosen = null;
     if (!paused && this.own.moves) this.own.again();
     this.watch();
     this.redraw();
   }
 
-  /** Show the read before or after; after the last one the next frame. */
+  /** Show the read before or after; after the last that came the next frame. */
   step(count) {
     this.setPaused(true);
     const index = this.view.reads.indexOf(this.view.read) + count;
-    if (index < this.view.reads.length || !this.view.done) return this.view.choose(index);
+    if (index < this.view.reads.length) return this.view.choose(index);
     if (this.own.moves) this.own.again();
     else if (!this.own.on) {
       this.stepping = true;
@@ -221,9 +223,14 @@ class Page {
       byId("record").textContent = this.recorder.on ? "stop" : "record";
     };
     document.addEventListener("keydown", (event) => {
-      if (event.target.closest("input, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.closest("select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
       const act = { k: () => this.setPaused(!this.view.paused), ",": () => this.step(-1), ".": () => this.step(1) }[event.key];
       if (act) act();
+    });
+    byId("rates").addEventListener("click", ({ target }) => {
+      const layer = target.closest(".rate")?.firstChild.textContent;
+      if (layer) this.controls.hold({ heat_layer: layer === byId("heat").value ? null : layer });
+      if (layer) byId("heat").value = layer === byId("heat").value ? "" : layer;
     });
     this.listenFiles();
   }

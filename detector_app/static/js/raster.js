@@ -74,7 +74,7 @@ export class Raster {
     const pixels = new Uint32Array(this.image.data.buffer).fill(0);
     const { columns } = this.history;
     const spike = packed(styled(this.variable));
-    const mark = packed(styled("--muted")) | (40 << 24); // where a picture begins
+    const mark = packed(styled("--muted")) | (26 << 24); // where a picture begins
     for (let x = 0; x < width; x++) {
       const column = columns[columns.length - width + x];
       if (!column) continue;

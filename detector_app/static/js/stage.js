@@ -58,6 +58,8 @@ export class Stage {
     const [sx, sy] = [this.canvas.width / read.width, this.canvas.height / read.height];
     const shown = this.canvas.clientHeight;
     const unit = Math.max(1, shown ? this.canvas.height / shown : 1);
+    this.taken = []; // places of labels: those of lower scores lie elsewhere
+    const places = new Map(ghost ? [] : read.detections.map((found) => [found, this.place(context, found, [sx, sy], unit)]));
     for (const found of [...read.detections].reverse()) { // the highest score last: on top
       const [left, top, right, bottom] = found.box;
       const box = [left * sx, top * sy, (right - left) * sx, (bottom - top) * sy];
@@ -65,7 +67,7 @@ export class Stage {
       context.strokeStyle = this.view.colour(found.class_id);
       context.lineJoin = "round";
       if (ghost) this.ghost(context, box, progress, unit);
-      else this.box(context, box, progress, unit, found);
+      else this.box(context, box, progress, unit, places.get(found));
       context.restore();
     }
   }
@@ -77,39 +79,39 @@ export class Stage {
     context.strokeRect(...box);
   }
 
-  box(context, box, progress, unit, found) {
+  box(context, box, progress, unit, label) {
     context.globalAlpha = 0.1 + 0.22 * (1 - progress); // the halo narrows with every read
     context.lineWidth = (3 + 11 * (1 - progress)) * unit;
     context.strokeRect(...box);
     context.globalAlpha = 0.35 + 0.65 * progress;
     context.lineWidth = (1.2 + 1.1 * progress) * unit;
     context.strokeRect(...box);
-    this.label(context, found, box, unit);
+    context.globalAlpha = 1;
+    this.label(context, label, unit);
   }
 
-  label(context, found, [x, y], unit) {
+  /** Where the label of an object fits: at the top of its box, below those that are there. */
+  place(context, found, [sx, sy], unit) {
     const text = `${found.class} ${(found.score * 100).toFixed(0)}%`;
     context.font = `600 ${13 * unit}px system-ui, "Liberation Sans", sans-serif`;
-    const width = context.measureText(text).width + 12 * unit;
-    const height = 20 * unit;
+    const [width, height] = [context.measureText(text).width + 12 * unit, 20 * unit];
+    const [x, y] = [found.box[0] * sx, found.box[1] * sy];
     const left = Math.max(0, Math.min(x - unit, this.canvas.width - width));
-    const top = y >= height ? y - height : Math.max(0, y);
+    let top = y >= height ? y - height : Math.max(0, y);
+    const hidden = ([l, t, w]) => left < l + w && l < left + width && Math.abs(t - top) < height;
+    while (this.taken.some(hidden) && top < this.canvas.height - 2 * height) top += height / 4;
+    this.taken.push([left, top, width]);
+    return { text, left, top, width, height };
+  }
+
+  label(context, { text, left, top, width, height }, unit) {
+    context.font = `600 ${13 * unit}px system-ui, "Liberation Sans", sans-serif`;
     context.fillStyle = context.strokeStyle;
     context.beginPath();
     context.roundRect(left, top, width, height, 4 * unit);
-    this.bare(context); // or a label below would show through until the last read
     context.fill();
     context.fillStyle = "#0a0d13";
     context.textBaseline = "middle";
     context.fillText(text, left + 6 * unit, top + height / 2 + unit / 2);
-  }
-
-  /** The picture without boxes inside of the current path. */
-  bare(context) {
-    context.save();
-    context.clip();
-    context.globalAlpha = 1;
-    context.drawImage(this.view.picture, 0, 0, this.canvas.width, this.canvas.height);
-    context.restore();
   }
 }

@@ -47,11 +47,12 @@ export class Tour {
     const card = element && element.closest(".card");
     if (!card) return;
     card.classList.add("toured");
-    card.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    card.scrollIntoView({ block: "start", behavior: "smooth" }); // the tour lies at the bottom
   }
 
   end() {
     localStorage.setItem(SEEN, "yes");
+    window.scrollTo({ top: 0, behavior: "smooth" });
     this.mark(null);
   }
 }

@@ -3,7 +3,9 @@
 import { styled } from "./dom.js";
 
 const SAME = 0.4; // boxes of a class that overlap more from read to read are one object
-const EDGE = { left: 34, right: 78, top: 8, bottom: 18 };
+const LETTERS = 11; // height of a name
+const DASHES = [[], [7, 3], [2, 3]];
+const EDGE = { left: 40, right: 78, top: 8, bottom: 18 };
 
 export class Trace {
   constructor(canvas, view) {
@@ -20,13 +22,14 @@ export class Trace {
     const context = this.canvas.getContext("2d");
     context.scale(scale, scale);
     context.font = '11px system-ui, "Liberation Sans", sans-serif';
-    const { reads, newest } = this.view;
-    const most = Math.max(2, newest ? newest.reads : 2);
+    const { reads } = this.view;
+    const most = Math.max(2, this.view.expected);
     const x = (read) => EDGE.left + ((read - 1) / (most - 1)) * (width - EDGE.left - EDGE.right);
     const y = (score) => EDGE.top + (1 - score) * (height - EDGE.top - EDGE.bottom);
     this.axes(context, x, y, most, [width, height]);
-    const ends = [];
-    for (const line of objects(reads)) this.line(context, line, x, y, ends);
+    const lines = objects(reads);
+    lines.forEach((line, index) => this.line(context, line, x, y, lines.slice(0, index)));
+    this.names(context, lines, x, y, height);
     if (!this.view.read) return;
     context.strokeStyle = styled("--accent");
     context.setLineDash([3, 3]);
@@ -46,7 +49,7 @@ export class Trace {
     }
     context.textAlign = "center";
     const step = Math.ceil(most / 8);
-    for (let read = 1; read <= most; read += step) context.fillText(read, x(read), height - 7);
+    for (let read = most; read >= 1; read -= step) context.fillText(read, x(read), height - 7);
     context.textAlign = "left";
     context.fillText("read", x(most) + 12, height - 7);
     context.setLineDash([2, 4]);
@@ -55,24 +58,37 @@ export class Trace {
     context.setLineDash([]);
   }
 
-  line(context, { found, points }, x, y, ends) {
+  /** Lines of one class differ in their dashes. */
+  line(context, { found, points }, x, y, before) {
+    const alike = before.filter((line) => line.found.class_id === found.class_id).length;
     context.strokeStyle = context.fillStyle = this.view.colour(found.class_id);
     context.lineWidth = 2;
+    context.setLineDash(DASHES[alike % DASHES.length]);
     context.beginPath();
     for (const [read, score] of points) context.lineTo(x(read), y(score));
     context.stroke();
+    context.setLineDash([]);
+    context.lineWidth = 1;
     for (const [read, score] of points) {
       context.beginPath();
       context.arc(x(read), y(score), 2.5, 0, 7);
       context.fill();
     }
-    context.lineWidth = 1;
-    const [read, score] = points[points.length - 1];
-    const level = y(score);
-    if (ends.some((other) => Math.abs(other - level) < 11)) return; // names would overlap
-    ends.push(level);
+  }
+
+  /** The class at the end of every line, each at a height of its own. */
+  names(context, lines, x, y, height) {
     context.fillStyle = styled("--text");
-    context.fillText(found.class, x(read) + 6, level);
+    const taken = [];
+    const ends = lines.map(({ found, points }) => ({ found, at: points[points.length - 1] }));
+    for (const { found, at: [read, score] } of ends.sort((a, b) => b.at[1] - a.at[1])) {
+      const left = x(read) + 6;
+      let level = y(score);
+      while (taken.some(([l, other]) => Math.abs(l - left) < 70 && Math.abs(other - level) < LETTERS)) level += 1;
+      if (level > height - EDGE.bottom) continue;
+      taken.push([left, level]);
+      context.fillText(found.class, left, level);
+    }
   }
 }
 

@@ -65,6 +65,12 @@ export class View extends EventTarget {
     return this.reads.length ? this.reads[this.reads.length - 1] : null;
   }
 
+  /** How many reads the picture on show gets at most. */
+  get expected() {
+    const said = (this.newest ?? this.before)?.reads ?? this.settings.reads;
+    return typeof said === "number" ? said : 0;
+  }
+
   /** The read that is shown. */
   get read() {
     return this.chosen === null ? this.newest : this.reads[this.chosen];
