@@ -7,10 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import cv2
+import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from detector_app.http import uploads
 from detector_app.http.connections import MAX_HEAD, SMALL_MESSAGE
 from detector_app.http.guard import LARGE_MESSAGES
 from detector_app.http.limits import Deadlines
@@ -169,6 +172,32 @@ def test_other_sites_and_names_are_refused_everywhere(detector):
 
 
 # --- large messages over the WebSocket ------------------------------------------------------
+
+
+def test_large_bodies_take_turns(detector, monkeypatch):
+    """The second is not read on until the first came; small ones need not wait."""
+    monkeypatch.setattr(uploads, "SMALL_BODY", 1000)
+    monkeypatch.setattr(uploads, "LARGE_BODIES", 1)
+    small = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    large = cv2.imencode(".png", noise)[1].tobytes()
+    assert len(small) < 1000 < len(large)
+    head = f"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(large)}\r\n\r\n"
+    with (
+        hasty(detector, deadlines=Deadlines()) as (client, _),
+        dial(client, head.encode() + large[:2000]) as first,
+        dial(client, head.encode() + large[:2000]) as second,
+    ):
+        time.sleep(0.2)
+        second.settimeout(0.5)
+        second.sendall(large[2000:])
+        with pytest.raises(TimeoutError):
+            second.recv(100)
+        assert client.post("/detect", content=small).status_code == 200
+        first.sendall(large[2000:])
+        second.settimeout(20)
+        for connection in (first, second):
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_large_messages_take_turns(detector):
