@@ -142,7 +142,7 @@ def test_uploads_and_viewers_have_limits_of_their_own(detector, jpeg):
                 )
             )
             assert refused[-1].headers["retry-after"] == "1"
-            assert "1 pictures are on their way already" in refused[-1].json()["detail"]
+            assert "1 requests are on their way already" in refused[-1].json()["detail"]
             messages(viewer, "hello", 1)
             with connect(address(client)) as another:
                 assert "1 are connected" in json.loads(another.recv(10))["message"]
