@@ -14,7 +14,7 @@ from tqdm import tqdm
 from spyv4.detector import Detector
 from spyv4.options import ReadOptions
 from spyv4.preprocess import Frame
-from spyv4.reading import EVERY_READ
+from spyv4.rounds import EVERY_READ
 from spyv4.threads import use_threads
 from spyv4.types import Detections
 from training.data.pictures import decode_rgb
