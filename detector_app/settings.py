@@ -24,7 +24,7 @@ from spyv4.commandline import add_score_threshold, names, reads, share
 from spyv4.config import MAX_READS, ModelConfig
 from spyv4.detector import Detector, RuntimeName
 from spyv4.errors import ConfigError
-from spyv4.options import AUTO, ReadCount, ReadOptions
+from spyv4.options import AUTO, READ_LIMITS, AnyReads, ReadOptions
 from spyv4.preprocess import MAX_PIXELS
 from spyv4.runtime.torch_runtime import Precision
 from spyv4.validation import Share, configuration, from_mapping, require
@@ -54,8 +54,9 @@ class Settings:
             the model's own.
         agree_iou: least IoU of two boxes that agree, 0..1; of `auto`, as the three that follow.
         agree_score: most that their scores differ by, 0..1.
-        auto_min_reads: reads before which none agree, at least 1.
-        auto_max_reads: reads after which looking ends, agreed or not, at most `max_reads`.
+        agree_margin: boxes whose score is above the threshold by less than this may come and go,
+            0..1.
+        auto_reads: reads after which looking ends, agreed or not, at most `max_reads`.
         score_threshold: least score of a box where a client says none, 0..1; None for that of the
             weights.
         iou_threshold: boxes of a class that overlap more are one object where a client says nothing
@@ -91,11 +92,11 @@ class Settings:
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
-    reads: ReadCount | None = None
+    reads: Annotated[AnyReads | None, READ_LIMITS] = None
     agree_iou: Share = ReadOptions().agree_iou
     agree_score: Share = ReadOptions().agree_score
-    auto_min_reads: Annotated[int, READ_COUNT] = ReadOptions().min_reads
-    auto_max_reads: Annotated[int, READ_COUNT] = ReadOptions().max_reads
+    agree_margin: Share = ReadOptions().agree_margin
+    auto_reads: Annotated[int, READ_COUNT] = ReadOptions().max_reads
     score_threshold: Annotated[float | None, Field(ge=0, le=1)] = None
     iou_threshold: Share = ReadOptions().iou_threshold
     agnostic_nms: bool = False
@@ -153,13 +154,12 @@ class Settings:
 
     def read_options(self, model: ModelConfig) -> ReadOptions:
         """How live frames are looked at at first."""
-        most = min(self.auto_max_reads, self.max_reads)
         options = ReadOptions(
             reads=self.reads or min(model.reads, self.max_reads),
             agree_iou=self.agree_iou,
             agree_score=self.agree_score,
-            min_reads=min(self.auto_min_reads, most),
-            max_reads=most,
+            agree_margin=self.agree_margin,
+            max_reads=min(self.auto_reads, self.max_reads),
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
             agnostic_nms=self.agnostic_nms,

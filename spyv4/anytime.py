@@ -1,18 +1,22 @@
 """When to stop looking: once the boxes of two successive reads agree.
 
-Let D(t) be the boxes that are found after read t (of at least `score_threshold`, and suppressed, as
-they are shown), each with a class c, a box b and a score s. Two boxes agree where
+Let D(t) be the boxes that are found after read t, as they are shown: of at least `score_threshold`
+and suppressed. Each has a class c, a box b and a score s. Two boxes agree where
 
-    i ~ j    if  c_i = c_j,  IoU(b_i, b_j) >= agree_iou  and  |s_i - s_j| <= agree_score
+    i ~ j     if  c_i = c_j,  IoU(b_i, b_j) >= agree_iou  and  |s_i - s_j| <= agree_score
 
-and two reads agree where the boxes of one can be paired with those of the other, each with one that
-it agrees with, and none is left over:
+and two reads agree where boxes of one can be paired with boxes of the other, one to one, each with
+one that it agrees with, and none is left over that is sure to be there:
 
-    D ~ D'   if there is a one-to-one map m of D onto D' with  i ~ m(i)  for all i in D
+    D ~ D'    if there is a one-to-one map m from a part of D onto a part of D' such that
+              i ~ m(i)  where m is defined, and whichever box of D or D' has
+              s >= score_threshold + agree_margin  is in its part
 
-Two reads that find nothing agree. The number of reads that a picture gets is
+The margin is there since a box near the threshold comes and goes as its score moves a little, and
+what it was paired with lies below the threshold, where nobody looks; with `agree_margin` 0 no box
+may be left over. Two reads that find nothing agree. The number of reads that a picture gets is
 
-    T = min { t : t >= min_reads, t >= 2, D(t) ~ D(t-1) }    or max_reads, whichever is less
+    T = min { t >= 2 : D(t) ~ D(t-1) }    or max_reads, whichever is less
 
 and what is found is D(T). How good that is beside fixed numbers of reads, and how the parameters
 were chosen, is in docs/anytime.md.
@@ -42,18 +46,18 @@ class Boxes(Protocol):
         """[N]."""
 
 
-def stops(number: int, before: Boxes, now: Boxes, options: ReadOptions) -> bool:
+def stops(number: int, before: Boxes | None, now: Boxes, options: ReadOptions) -> bool:
     """Whether a picture that is looked at `auto` gets no further read.
 
     Args:
-        number: of the newest read, from 2.
-        before: what the read before it found.
+        number: of the newest read, from 1.
+        before: what the read before it found; None where there was none.
         now: what it found.
-        options: the parameters of the rule.
+        options: the parameters of the rule; resolved.
     """
     if number >= options.max_reads:
         return True
-    return number >= options.min_reads and agree(before, now, options)
+    return before is not None and agree(before, now, options)
 
 
 def agree(one: Boxes, other: Boxes, options: ReadOptions) -> bool:
@@ -62,17 +66,18 @@ def agree(one: Boxes, other: Boxes, options: ReadOptions) -> bool:
     Args:
         one: what one read found.
         other: what the other found.
-        options: `agree_iou` and `agree_score`.
+        options: the parameters of the rule, and `score_threshold`; resolved.
     """
-    if not np.array_equal(np.sort(one.labels), np.sort(other.labels)):
-        return False
     differences = np.abs(one.scores[:, None].astype(float) - other.scores)
     fits = (
         (one.labels[:, None] == other.labels)
         & (_iou(one.boxes_xyxy, other.boxes_xyxy) >= options.agree_iou)
         & (differences <= options.agree_score)
     )
-    return _pairs_all(fits)
+    sure = (options.score_threshold or 0.0) + options.agree_margin
+    # Where all sure boxes of either side can be paired, all of both can be at once (Mendelsohn and
+    # Dulmage 1958).
+    return _can_pair(fits[one.scores >= sure]) and _can_pair(fits.T[other.scores >= sure])
 
 
 def _iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -85,7 +90,7 @@ def _iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.flo
     return np.where((a == b).all(-1), 1.0, shares)
 
 
-def _pairs_all(fits: NDArray[np.bool_]) -> bool:
+def _can_pair(fits: NDArray[np.bool_]) -> bool:
     """Whether every row can have a column of its own that it fits, by augmenting paths (Kuhn)."""
     row_of: dict[int, int] = {}
 

@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypedDict
 
-from pydantic import Field, GetCoreSchemaHandler, GetPydanticSchema, ValidationError
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    ValidationError,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
 
 from spyv4.closest import class_labels
 from spyv4.config import MAX_READS, ModelConfig
-from spyv4.validation import Count, Share, Whole, configuration, require
+from spyv4.validation import Count, Share, Whole, configuration
 
 AUTO: Final = "auto"
 Reads = int | Literal["auto"]
@@ -43,8 +49,17 @@ def or_auto(number: Any) -> GetPydanticSchema:
     return GetPydanticSchema(schema)
 
 
-ReadCount = Annotated[Reads, or_auto(Annotated[int, Field(ge=1, le=MAX_READS)])]
-"""`Reads` as a field of a configuration."""
+def _limited(value: Reads | None) -> Reads | None:
+    if isinstance(value, int) and value < 1:
+        raise PydanticKnownError("greater_than_equal", {"ge": 1})
+    if isinstance(value, int) and value > MAX_READS:
+        raise PydanticKnownError("less_than_equal", {"le": MAX_READS})
+    return value
+
+
+AnyReads = Annotated[Reads, or_auto(int)]
+READ_LIMITS = AfterValidator(_limited)
+"""Of numbers of reads, for `AnyReads` and `AnyReads | None`."""
 
 
 class Thresholds(NamedTuple):
@@ -79,11 +94,12 @@ class ReadOptions:
             classes differ; the class of the highest score is kept.
         agree_iou: least IoU of two boxes that agree, 0..1; of `auto`, as all that follow.
         agree_score: most that their scores differ by, 0..1.
-        min_reads: reads before which none agree, 1..`max_reads`.
+        agree_margin: boxes whose score is above `score_threshold` by less than this may be there at
+            one read and not at the other, 0..1.
         max_reads: reads after which looking ends, agreed or not, 1..256.
     """
 
-    reads: ReadCount | None = None
+    reads: Annotated[AnyReads | None, READ_LIMITS] = None
     score_threshold: Share | None = None
     iou_threshold: Share = 0.3
     max_detections: Count = 100
@@ -94,16 +110,10 @@ class ReadOptions:
     start_seed: Whole | None = None
     classes: tuple[str, ...] = ()
     agnostic_nms: bool = False
-    agree_iou: Share = 0.5
-    agree_score: Share = 0.1
-    min_reads: Count = 2
+    agree_iou: Share = 0.7
+    agree_score: Share = 0.2
+    agree_margin: Share = 0.2
     max_reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 8
-
-    def __post_init__(self) -> None:
-        require(
-            self.min_reads <= self.max_reads,
-            f"min_reads must be at most {self.max_reads} (max_reads), not {self.min_reads}",
-        )
 
     @property
     def is_auto(self) -> bool:
@@ -115,9 +125,9 @@ class ReadOptions:
         return self.max_reads if self.reads == AUTO else self.reads or model.reads
 
     @property
-    def rule(self) -> tuple[float, float, int, int]:
+    def rule(self) -> tuple[float, float, float, int]:
         """The parameters of `auto`."""
-        return self.agree_iou, self.agree_score, self.min_reads, self.max_reads
+        return self.agree_iou, self.agree_score, self.agree_margin, self.max_reads
 
     @property
     def thresholds(self) -> Thresholds:
@@ -159,5 +169,5 @@ class ReadKeywords(TypedDict, total=False):
     agnostic_nms: bool
     agree_iou: float
     agree_score: float
-    min_reads: int
+    agree_margin: float
     max_reads: int

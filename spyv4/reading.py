@@ -122,7 +122,8 @@ class Look:
             return self.number >= self.most
         now, _ = self._boxes(self.options)
         pairs = zip(self._before, now, strict=True)
-        return all(stops(self.number, *pair, self.options) for pair in pairs)
+        rule = self.options.resolved(self._config)
+        return all(stops(self.number, *pair, rule) for pair in pairs)
 
     def detections(self, options: ReadOptions | None = None) -> list[Detections]:
         """The boxes of every picture after the newest read, of which there must be one.
