@@ -43,7 +43,10 @@ def or_auto(number: Any) -> GetPydanticSchema:
         either = handler.generate_schema(number | Literal["auto"])
         inner = handler.generate_schema(number)
         return core_schema.no_info_wrap_validator_function(
-            check, inner, json_schema_input_schema=either
+            check,
+            inner,
+            json_schema_input_schema=either,
+            serialization=core_schema.simple_ser_schema("any"),  # or a word would be none
         )
 
     return GetPydanticSchema(schema)
