@@ -45,7 +45,7 @@ from detector_app.http.video import Clips
 from detector_app.http.viewing import hello
 from detector_app.settings import Settings
 from detector_app.stream.hub import Hub
-from detector_app.stream.sources import DEMO, parse_source
+from detector_app.stream.sources import DEMO, Source, parse_source
 from detector_app.stream.states import require_legal
 from spyv4 import Detector, __version__
 from spyv4.errors import ArgumentError, ConfigError, ImageError, SPYv4Error
@@ -85,11 +85,7 @@ def create_app(
     Raises:
         SourceError: where the source names a file that is not there.
     """
-    source = settings.open_source()
-    sources = [] if source is None else [source]
-    if source is None or source.name != DEMO:
-        sources.append(parse_source(DEMO))
-    hub = Hub(detector, sources)
+    hub = Hub(detector, _sources(settings))
     room = Room(settings.queue_size, settings.queue_reads, settings.max_pixels)
     intake = Intake(hub.scheduler, room)
     clips = Clips(hub.scheduler, settings.max_clips, settings.max_pixels, intake.refused)
@@ -124,6 +120,13 @@ def create_app(
     _add_live(app, hub)
     _add_socket(app, settings, hub, intake)
     return app
+
+
+def _sources(settings: Settings) -> list[Source]:
+    """What can be watched: what the operator names, and the demo."""
+    source = settings.open_source()
+    named = [] if source is None else [source]
+    return named if source is not None and source.name == DEMO else [*named, parse_source(DEMO)]
 
 
 def _say(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -27,10 +27,12 @@ Client to server:
   pictures of this client, and of no other: parameters of `POST /detect`, and those of `viewing`.
 - `{"type": "watch", "on": true, "source": "demo"}`: whether live frames are wanted, and of which
   source; those of the first are at first, and where it is left out those watched before.
-- `{"type": "shown", "frame": 7}`: a live frame was drawn. At most `FRAMES_IN_FLIGHT` are sent
+- `{"type": "shown", "frame": 7}`: a live frame was drawn. At most two are sent
   ahead of this, so that a slow client skips frames and never falls behind. A number that is none
   (negative, infinite, a fraction, no number) is answered with an `error` and the end of the
   connection, code 1008: frames cannot be paced by it.
+- `{"type": "seen", "frame": 7}`: the last read of a live frame was painted, by which
+  `latency_ms.page` of the statistics is measured.
 - binary: a picture to look at (visitor's camera, upload). The next one only after the last `read`
   or an `error` of `own` has come. The looks at it end with the connection.
 
@@ -55,16 +57,16 @@ from fastapi import WebSocket, WebSocketDisconnect
 from detector_app.http.figures import seen_by
 from detector_app.http.intake import Intake
 from detector_app.http.messages import own_message, read_message
+from detector_app.http.pacing import Pacing
 from detector_app.http.viewing import viewing_options, viewing_settings
-from detector_app.stream.feed import Frame
 from detector_app.stream.hub import Hub
+from detector_app.stream.telemetry import percentiles
 from detector_app.stream.viewer import Viewer
 from spyv4 import Detections, ReadOptions
 from spyv4.config import MAX_READS
 from spyv4.errors import SPYv4Error
 
 logger = logging.getLogger(__name__)
-FRAMES_IN_FLIGHT = 2
 STATISTICS_INTERVAL_S = 0.5
 UNSENT = 2 * MAX_READS
 MALFORMED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
@@ -98,10 +100,8 @@ class LiveConnection:
         self._viewer = Viewer(options, self._wake)
         self._source = next(iter(hub.feeds))
         self._outbox: deque[dict[str, Any]] = deque()
-        self._unshown: set[int] = set()
-        self._frame: Frame | None = None  # the newest that was sent
-        self._frames = 0  # how many were sent
-        self._encode_ms = 0.0  # of the newest
+        self._pacing = Pacing()
+        self._encode_ms = 0.0  # of the newest frame
         self._own_frames = 0
         self._own_busy = False
         self._own_task: asyncio.Task[None] | None = None
@@ -162,25 +162,22 @@ class LiveConnection:
                 self._statistics_at = time.monotonic()
                 options = viewing_settings(self._viewer.options)
                 figures = seen_by(self._viewer, self._hub, self._intake)
+                figures["latency_ms"]["page"] = percentiles(self._pacing.latency)
                 await self._send({"type": "statistics", "settings": options, **figures})
 
     async def _send_live(self) -> None:
         """Send the reads that wait, unless they begin a frame and too many are under way."""
         frame = self._viewer.frame
-        if frame is None:
-            return
-        if frame is not self._frame and len(self._unshown) >= FRAMES_IN_FLIGHT:
+        if frame is None or not self._pacing.may_send(frame):
             return
         for update in self._viewer.drain():
-            if update.frame is not self._frame:
-                self._frame = update.frame
-                self._unshown.add(self._frames)
+            if self._pacing.is_new(update.frame):
                 began = time.monotonic()
                 jpeg = await asyncio.to_thread(getattr, update.frame, "jpeg")
                 self._encode_ms = 1000 * (time.monotonic() - began)
-                await self._websocket.send_bytes(struct.pack(">I", self._frames) + jpeg)
-                self._frames += 1
-            await self._send(read_message(update, self._frames - 1, self._encode_ms))
+                number = self._pacing.send(update.frame)
+                await self._websocket.send_bytes(struct.pack(">I", number) + jpeg)
+            await self._send(read_message(update, self._pacing.number, self._encode_ms))
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
@@ -221,22 +218,21 @@ class LiveConnection:
                 self._watch(bool(message.get("on")))
             case "shown":
                 self._note_shown(message["frame"])
+            case "seen":
+                self._pacing.note_seen(message["frame"])
             case other:
                 self._post_error(f"unknown message type {str(other)[:40]!r}")
 
     def _note_shown(self, frame: Any) -> None:
         """A live frame was drawn; without a sound number its client cannot be paced."""
-        whole = isinstance(frame, int) or (isinstance(frame, float) and frame.is_integer())
-        if isinstance(frame, bool) or not whole or frame < 0:
-            reason = "frame must be the number of a live frame, 0 or more"
+        reason = self._pacing.note_shown(frame)
+        if reason is not None:
             self._post_error(f"{reason}, not {str(frame)[:40]!r}")
             self._leave(reason)
-            return
-        self._unshown = {number for number in self._unshown if number > frame}
         self._changed.set()
 
     def _watch(self, on: bool) -> None:
-        self._unshown.clear()
+        self._pacing.restart()
         if on:
             self._hub.watch(self._viewer, self._source)
         else:

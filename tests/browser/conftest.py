@@ -34,15 +34,16 @@ def open_page(chromium, url):
     """Opens the page in a viewport of so many CSS pixels, each `scale` device pixels wide."""
     pages, problems = [], []
 
-    def open_(width, height, scale=1):
-        made = chromium.new_page(
-            viewport={"width": width, "height": height}, device_scale_factor=scale
-        )
+    def open_(width, height, scale=1, *, address="", tour=False, **more):
+        size = {"width": width, "height": height}
+        made = chromium.new_page(viewport=size, device_scale_factor=scale, **more)
+        if not tour:
+            made.add_init_script("localStorage.setItem('spyv4-tour-seen', 'yes')")
         pages.append(made)
         made.set_default_timeout(15_000)
         made.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
         made.on("pageerror", lambda error: problems.append(str(error)))
-        made.goto(url)
+        made.goto(url + address)
         return made
 
     yield open_

@@ -16,8 +16,9 @@ VIEWPORTS = ((1440, 900, 1), (1280, 720, 1), (390, 844, 3))
 
 # Width to height of the canvas on the screen, at the first sight of a picture of that size.
 PROPORTION = """([width, height]) => {
-  const canvas = stage.canvas;
-  const drawn = stage.picture && stage.picture.width === width && stage.picture.height === height
+  const {canvas} = spyv4.stage;
+  const {picture} = spyv4.view;
+  const drawn = picture && picture.width === width && picture.height === height
     && Math.abs(canvas.width / canvas.height / (width / height) - 1) < 0.01;
   if (!drawn) return null;
   const shown = canvas.getBoundingClientRect();
@@ -28,21 +29,25 @@ PROPORTION = """([width, height]) => {
 # Draws `found` onto a grey picture; hands back the pixels of the label and of the left edge of a
 # box whose corner is (100, 100).
 DRAW = """async ({found, ghosts, read}) => {
-  socket.onmessage = null;
+  const {view, stage, connection} = spyv4;
+  connection.socket.onmessage = null;
   const grey = new OffscreenCanvas(400, 300);
   const context = grey.getContext("2d");
   context.fillStyle = "#555";
   context.fillRect(0, 0, 400, 300);
   const picture = await createImageBitmap(grey);
-  const result = (detections, read) => ({width: 400, height: 300, read, reads: 4, detections});
-  stage.show(picture);
-  stage.settled = ghosts.length ? result(ghosts, 4) : null;
-  stage.result = result(found, read);
+  const size = {width: 400, height: 300, heat: null};
+  const result = (detections, read) => ({...view.newest, ...size, read, reads: 4, detections});
+  const [old, now] = [result(ghosts, 4), result(found, read)];
+  view.show(picture);
+  view.before = ghosts.length ? old : null;
+  view.reads = [now];
   stage.draw();
-  const zoom = stage.canvas.width / 400;
-  const unit = stage.canvas.height / stage.canvas.clientHeight;
+  const {canvas} = stage;
+  const zoom = canvas.width / 400;
+  const unit = canvas.height / canvas.clientHeight;
   const pixels = (...place) =>
-    [...stage.canvas.getContext("2d").getImageData(...place.map(Math.round)).data];
+    [...canvas.getContext("2d").getImageData(...place.map(Math.round)).data];
   return {
     label: pixels(100 * zoom + 4 * unit, 100 * zoom - 16 * unit, 40 * unit, 12 * unit),
     edge: pixels(100 * zoom, 150 * zoom, 1, 50 * zoom),
@@ -83,7 +88,7 @@ def test_pictures_keep_their_proportions(open_page, tmp_path, viewport):
     for height, width in ((320, 180), (240, 320), (256, 256), (100, 400)):
         picture = tmp_path / f"{width}x{height}.png"
         cv2.imwrite(str(picture), np.full((height, width, 3), 90, np.uint8))
-        page.set_input_files("#file", str(picture))
+        page.set_input_files("#picture", str(picture))
         seen = shown(page, height, width)
         assert seen["ratio"] == pytest.approx(width / height, rel=0.01)
         assert 0 <= seen["left"] < seen["right"] <= viewport[0]
@@ -149,14 +154,16 @@ def test_the_highest_score_is_on_top(page, read):
 
 def set_options(page, **settings):
     """What a slider does, at values that it cannot take."""
-    page.evaluate("settings => send({ type: 'settings', ...settings })", settings)
+    page.evaluate("settings => spyv4.connection.send({ type: 'settings', ...settings })", settings)
 
 
 def test_sliders_show_any_operating_point(page):
     page.wait_for_selector("#found li")
     set_options(page, score_threshold=0.23, iou_threshold=0.47)
     page.wait_for_function("() => document.getElementById('score-value').textContent === '0.23'")
-    assert page.evaluate("() => [$('score').value, $('iou').value]") == ["0.23", "0.47"]
+    assert page.evaluate(
+        "() => ['score', 'iou'].map((id) => document.getElementById(id).value)"
+    ) == ["0.23", "0.47"]
     assert page.inner_text("#iou-value") == "0.47"
     for slider in ("score", "iou"):
         for value in ("0.01", "0.99"):
@@ -168,7 +175,7 @@ def test_sliders_show_any_operating_point(page):
 def test_a_slider_leaves_the_others_as_they_are(page, app):
     page.wait_for_selector("#found li")
     set_options(page, score_threshold=0.234)
-    page.wait_for_function("() => $('score').value === '0.23'")
+    page.wait_for_function("() => document.getElementById('score').value === '0.23'")
     set_slider(page, "reads", 5)
     page.wait_for_function("() => document.getElementById('read-total').textContent === '5'")
     (stream,) = app.state.hub.streams

@@ -22,6 +22,11 @@ LIT = """(id) => {
   return data.some((value) => value > 0);
 }"""
 
+OWN_PICTURE_DONE = """() => {
+  const {own, view} = spyv4;
+  return own.kind === "picture" && !own.busy && view.done;
+}"""
+
 
 def wait_for_change(page, canvas):
     before = page.evaluate(CHECKSUM, canvas)
@@ -30,7 +35,7 @@ def wait_for_change(page, canvas):
 
 def test_video_boxes_and_both_rasters_move(page):
     page.wait_for_selector("#found li:not(.none)")
-    assert page.inner_text("#state") == "running"
+    page.wait_for_selector("#state >> text=running")
     for canvas in ("video", "shallow", "deep"):
         page.wait_for_function(LIT, arg=canvas)
         wait_for_change(page, canvas)
@@ -42,27 +47,27 @@ def test_video_boxes_and_both_rasters_move(page):
 
 def test_boxes_are_drawn_onto_the_video(page):
     page.wait_for_selector("#found li:not(.none)")
-    colours = page.evaluate("() => hello.classes.map((one) => one.colour)")
+    colours = page.evaluate("() => spyv4.view.hello.classes.map((one) => one.colour)")
     assert len(set(colours)) == 20
     drawn = """() => {
-      const canvas = document.getElementById("video");
+      const {view, stage} = spyv4;
+      if (!view.done) return false;
+      stage.draw();
+      const {canvas} = stage;
       const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-      const number = (found) => parseInt(stage.colour(found.class_id).slice(1), 16);
-      const wanted = new Set(stage.result.detections.map(number));
+      const number = (found) => parseInt(view.colour(found.class_id).slice(1), 16);
+      const wanted = new Set(view.read.detections.map(number));
       for (let i = 0; i < data.length; i += 4)
         if (wanted.has((data[i] << 16) | (data[i + 1] << 8) | data[i + 2])) return true;
       return false;
     }"""
-    page.wait_for_function(
-        f"() => stage.result && stage.result.read === stage.result.reads && ({drawn})()"
-    )
+    page.wait_for_function(drawn)
 
 
 def test_the_reads_control_works(page):
     page.wait_for_function("() => document.getElementById('read-total').textContent === '3'")
     set_slider(page, "reads", 7)
     page.wait_for_function("() => document.getElementById('read-total').textContent === '7'")
-    assert page.locator("#read-bar i").count() == 7
     seen = page.evaluate(
         """() => new Promise((done) => {
           const seen = new Set();
@@ -102,15 +107,17 @@ def test_a_picture_of_the_visitor(page, tmp_path):
     picture = tmp_path / "cat.jpg"
     cv2.imwrite(str(picture), DemoSource().frame(200)[:, :480])
     page.wait_for_selector("#found li")
-    page.set_input_files("#file", str(picture))
-    page.wait_for_function("() => own && own.file && !ownBusy && stage.result !== null")
-    assert page.evaluate("() => [stage.result.width, stage.result.height]") == [480, 480]
-    assert page.get_attribute("#sources button:last-child", "aria-checked") == "true"
+    page.set_input_files("#picture", str(picture))
+    page.wait_for_function(
+        "() => spyv4.own.kind === 'picture' && !spyv4.own.busy && spyv4.view.done"
+    )
+    assert page.evaluate("() => [spyv4.view.read.width, spyv4.view.read.height]") == [480, 480]
+    assert page.get_attribute("#sources [title='a picture…']", "aria-checked") == "true"
     set_slider(page, "reads", 5)
-    page.wait_for_function("() => stage.result.reads === 5 && stage.result.read === 5")
+    page.wait_for_function("() => spyv4.view.done && spyv4.view.read.reads === 5")
     set_slider(page, "reads", 3)
     page.get_by_text("demo", exact=True).click()
-    page.wait_for_function("() => stage.result !== null && !stage.result.own")
+    page.wait_for_function("() => spyv4.view.read !== null && !spyv4.view.read.own")
     wait_for_change(page, "video")
 
 
@@ -119,12 +126,14 @@ def test_a_picture_chosen_while_one_of_the_camera_is_looked_at(page, tmp_path):
     cv2.imwrite(str(picture), DemoSource().frame(200)[:, :480])
     page.wait_for_selector("#found li")
     page.get_by_text("my camera").click()
-    page.wait_for_function("() => own && own.stream && ownBusy")
-    page.set_input_files("#file", str(picture))
-    page.wait_for_function("() => own && own.file && !ownBusy && stage.result !== null")
-    assert page.evaluate("() => [stage.result.width, stage.result.frame]") == [
+    page.wait_for_function("() => spyv4.own.kind === 'camera' && spyv4.own.busy")
+    page.set_input_files("#picture", str(picture))
+    page.wait_for_function(
+        "() => spyv4.own.kind === 'picture' && !spyv4.own.busy && spyv4.view.done"
+    )
+    assert page.evaluate("() => [spyv4.view.read.width, spyv4.view.read.frame]") == [
         480,
-        page.evaluate("() => own.frame"),
+        page.evaluate("() => spyv4.own.frame"),
     ]
     assert page.locator("#notice").is_hidden()
 
@@ -133,7 +142,7 @@ def test_a_file_that_is_no_picture(page, tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("no picture")
     page.wait_for_selector("#found li")
-    page.set_input_files("#file", str(file))
+    page.set_input_files("#picture", str(file))
     page.wait_for_selector("#notice:not([hidden])")
     assert "notes.txt is not a picture" in page.inner_text("#notice")
 
@@ -142,13 +151,13 @@ def test_the_camera_of_the_visitor(page, app):
     page.wait_for_selector("#found li")
     page.get_by_text("my camera").click()
     page.wait_for_function(
-        "() => own && own.stream && stage.result !== null && stage.result.frame > 3"
+        "() => spyv4.own.kind === 'camera' && spyv4.view.read !== null && spyv4.view.read.frame > 3"
     )
     wait_for_change(page, "video")
     wait_for_change(page, "deep")
     assert app.state.hub.viewers == 0
     page.get_by_text("demo", exact=True).click()
-    page.wait_for_function("() => stage.result !== null && !stage.result.own")
+    page.wait_for_function("() => spyv4.view.read !== null && !spyv4.view.read.own")
 
 
 def test_the_description_of_the_api(chromium, url):

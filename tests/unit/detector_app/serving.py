@@ -14,10 +14,10 @@ from tests.unit.detector_app.scripted import wait_until
 
 @contextmanager
 def serving(
-    app: FastAPI, *, open_files: int = 1024, send_buffer: int | None = None
+    app: FastAPI, *, open_files: int = 1024, send_buffer: int | None = None, port: int = 0
 ) -> Iterator[str]:
     """The address of `app`, which stops at the end."""
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", port) as listener:
         if send_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         server = Server(server_config(app, open_files))

@@ -1,6 +1,6 @@
-"use strict";
-
 // Shows /openapi.json, without help from any other site.
+
+import { byId, node } from "./dom.js";
 
 function typeOf(schema, all) {
   if (!schema) return "";
@@ -55,9 +55,9 @@ function operation(path, method, details, schemas) {
 fetch("/openapi.json")
   .then((response) => response.json())
   .then((api) => {
-    $("title").textContent = `${api.info.title} API ${api.info.version}`;
+    byId("title").textContent = `${api.info.title} API ${api.info.version}`;
     const schemas = (api.components || {}).schemas || {};
     for (const [path, methods] of Object.entries(api.paths))
       for (const [method, details] of Object.entries(methods))
-        $("operations").append(operation(path, method, details, schemas));
+        byId("operations").append(operation(path, method, details, schemas));
   });
