@@ -34,6 +34,7 @@ from detector_app.questions import (
 )
 from spyv4 import Detections
 from spyv4.errors import ArgumentError
+from spyv4.options import Reads
 from spyv4.preprocess import Picture
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class Client:
         self,
         image: Picture,
         *,
-        reads: int | None = None,
+        reads: Reads | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         classes: Sequence[str] | None = None,
@@ -92,7 +93,8 @@ class Client:
 
         Args:
             image: a path, the bytes of a file, an array (BGR) or a PIL picture.
-            reads: looks at it, at least 1 and at most what the server allows.
+            reads: looks at it, at least 1 and at most what the server allows; `auto` for until two
+                successive ones agree.
             score_threshold: least score of a box, 0..1.
             iou_threshold: boxes of a class that overlap more are one object, 0..1.
             classes: names of those to look for.
@@ -111,7 +113,7 @@ class Client:
         self,
         image: Picture,
         *,
-        reads: int | None = None,
+        reads: Reads | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         classes: Sequence[str] | None = None,
@@ -128,7 +130,7 @@ class Client:
         self,
         image: Picture,
         *,
-        reads: int | None = None,
+        reads: Reads | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         classes: Sequence[str] | None = None,
@@ -187,7 +189,7 @@ class AsyncClient:
         self,
         image: Picture,
         *,
-        reads: int | None = None,
+        reads: Reads | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         classes: Sequence[str] | None = None,
@@ -201,7 +203,7 @@ class AsyncClient:
         self,
         image: Picture,
         *,
-        reads: int | None = None,
+        reads: Reads | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         classes: Sequence[str] | None = None,
@@ -215,7 +217,7 @@ class AsyncClient:
         self,
         image: Picture,
         *,
-        reads: int | None = None,
+        reads: Reads | None = None,
         score_threshold: float | None = None,
         iou_threshold: float | None = None,
         classes: Sequence[str] | None = None,

@@ -24,6 +24,7 @@ from detector_app.errors import (
 from detector_app.http.schemas import DetectResponse, Health, ReadResult
 from spyv4 import Detections
 from spyv4.errors import ImageError
+from spyv4.options import Reads
 from spyv4.preprocess import Picture, load_frame
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ REFUSALS: Mapping[int, type[RefusedError]] = {
 class Asked:
     """How a picture is to be looked at; what is None is as the server has it."""
 
-    reads: int | None
+    reads: Reads | None
     score_threshold: float | None
     iou_threshold: float | None
     classes: Sequence[str] | None

@@ -20,11 +20,11 @@ from pydantic_settings import (
 
 from detector_app.http.hosts import ANY_HOST, is_host, is_loopback
 from detector_app.stream.sources import Source, parse_source
-from spyv4.commandline import add_score_threshold, names, share
+from spyv4.commandline import add_score_threshold, names, reads, share
 from spyv4.config import MAX_READS, ModelConfig
 from spyv4.detector import Detector, RuntimeName
 from spyv4.errors import ConfigError
-from spyv4.options import ReadOptions
+from spyv4.options import AUTO, READ_LIMITS, AnyReads, ReadOptions
 from spyv4.preprocess import MAX_PIXELS
 from spyv4.runtime.torch_runtime import Precision
 from spyv4.validation import Share, configuration, from_mapping, require
@@ -50,7 +50,13 @@ class Settings:
         device: where it is run: cpu, cuda, or auto for the GPU where there is one.
         precision: of the torch runtime; int8 is the fastest on many processors.
         compile: whether torch compiles the network first.
-        reads: reads of a live frame at first, None for the model's own.
+        reads: reads of a live frame at first, `auto` for until two successive ones agree, None for
+            the model's own.
+        agree_iou: least IoU of two boxes that agree, 0..1; of `auto`, as the three that follow.
+        agree_score: most that their scores differ by, 0..1.
+        agree_margin: boxes whose score is above the threshold by less than this may come and go,
+            0..1.
+        auto_reads: reads after which looking ends, agreed or not, at most `max_reads`.
         score_threshold: least score of a box where a client says none, 0..1; None for that of the
             weights.
         iou_threshold: boxes of a class that overlap more are one object where a client says nothing
@@ -86,7 +92,11 @@ class Settings:
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
-    reads: Annotated[int | None, READ_COUNT] = None
+    reads: Annotated[AnyReads | None, READ_LIMITS] = None
+    agree_iou: Share = ReadOptions().agree_iou
+    agree_score: Share = ReadOptions().agree_score
+    agree_margin: Share = ReadOptions().agree_margin
+    auto_reads: Annotated[int, READ_COUNT] = ReadOptions().max_reads
     score_threshold: Annotated[float | None, Field(ge=0, le=1)] = None
     iou_threshold: Share = ReadOptions().iou_threshold
     agnostic_nms: bool = False
@@ -108,7 +118,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require(
-            self.reads is None or self.reads <= self.max_reads,
+            self.reads is None or self.reads == AUTO or self.reads <= self.max_reads,
             f"reads must be at most {self.max_reads}, not {self.reads}; ask for fewer or raise "
             "--max-reads",
         )
@@ -146,6 +156,10 @@ class Settings:
         """How live frames are looked at at first."""
         options = ReadOptions(
             reads=self.reads or min(model.reads, self.max_reads),
+            agree_iou=self.agree_iou,
+            agree_score=self.agree_score,
+            agree_margin=self.agree_margin,
+            max_reads=min(self.auto_reads, self.max_reads),
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
             agnostic_nms=self.agnostic_nms,
@@ -198,7 +212,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", default=None, help="compile the network first (torch)"
     )
-    parser.add_argument("--reads", type=int, metavar="N", help="looks at each picture, 1..256")
+    parser.add_argument(
+        "--reads",
+        type=reads,
+        metavar="N|auto",
+        help="looks at each picture, 1..256; auto: until two successive ones agree",
+    )
     add_score_threshold(parser)
     parser.add_argument(
         "--iou-threshold",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from spyv4.errors import SPYv4Error
+from spyv4.options import AUTO, Reads
 from spyv4.threads import use_threads
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -76,6 +77,18 @@ def positive(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def reads(text: str) -> Reads:
+    """A number of reads, or `auto`, as an argument's type."""
+    if text == AUTO:
+        return AUTO
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least 1, or auto, not {text!r}"
+        ) from None
 
 
 def share(text: str) -> float:

@@ -10,9 +10,9 @@ from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.network.table import LAYER_NAMES
-from spyv4.options import ReadKeywords, ReadOptions
+from spyv4.options import ReadKeywords, ReadOptions, Reads
 from spyv4.preprocess import Picture
-from spyv4.reading import EVERY_READ, Read, read_pictures
+from spyv4.rounds import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import Precision, TorchRuntime, pick_device
 from spyv4.types import Detections
@@ -110,16 +110,16 @@ class Detector:
 
     @overload
     def detect(
-        self, image: list[Picture], reads: int | None = ..., **options: Unpack[ReadKeywords]
+        self, image: list[Picture], reads: Reads | None = ..., **options: Unpack[ReadKeywords]
     ) -> list[Detections]: ...
     @overload
     def detect(
-        self, image: Picture, reads: int | None = ..., **options: Unpack[ReadKeywords]
+        self, image: Picture, reads: Reads | None = ..., **options: Unpack[ReadKeywords]
     ) -> Detections: ...
     def detect(
         self,
         image: Picture | list[Picture],
-        reads: int | None = None,
+        reads: Reads | None = None,
         **options: Unpack[ReadKeywords],
     ) -> Detections | list[Detections]:
         """Boxes after `reads` reads.
@@ -128,7 +128,9 @@ class Detector:
             image: path, file bytes, PIL picture, array, or a list of them. Arrays are uint8, or
                 uint16 whose upper 8 bits count, and grey [H, W] or [H, W, 1], BGR [H, W, 3] or
                 BGRA [H, W, 4].
-            reads: how often to look, 1..256; the network's own number by default.
+            reads: how often to look, 1..256; `auto` for until two successive reads agree, each
+                picture of a list by itself (`spyv4.anytime` has the rule); the network's own
+                number by default.
             **options: the other fields of `ReadOptions`.
 
         Returns:
@@ -141,28 +143,30 @@ class Detector:
         """
         chosen = self.options(reads, **options)
         pictures = image if isinstance(image, list) else [image]
-        last = chosen.reads or self.config.reads
-        *_, read = self.read_batch(pictures, chosen, at=(last,))
+        *_, read = self.read_batch(pictures, chosen, at=self._last(chosen))
         return read.detections if isinstance(image, list) else read.detections[0]
 
     def reads(
-        self, image: Picture, reads: int | None = None, **options: Unpack[ReadKeywords]
+        self, image: Picture, reads: Reads | None = None, **options: Unpack[ReadKeywords]
     ) -> Iterator[Detections]:
-        """Boxes after every read, first to last; arguments as for `detect`. Stop at any time."""
+        """Boxes after every read, first to last; arguments as for `detect`. Stop at any time.
+
+        With `auto` the last is the one that agrees with the read before, or read `max_reads`.
+        """
         chosen = self.options(reads, **options)
         return (read.detections[0] for read in self.read_batch([image], chosen))
 
     def stream(
         self,
         frames: Iterable[Picture],
-        reads: int | None = None,
+        reads: Reads | None = None,
         **options: Unpack[ReadKeywords],
     ) -> Iterator[Detections]:
         """Boxes of every frame of a video; `carry_state=True` is what the authors' loop does.
 
         Args:
             frames: pictures in their order.
-            reads: reads of every frame.
+            reads: reads of every frame; as for `detect`.
             **options: the other fields of `ReadOptions`.
 
         Raises:
@@ -174,13 +178,16 @@ class Detector:
     def stream_by(self, options: ReadOptions, frames: Iterable[Picture]) -> Iterator[Detections]:
         """`stream` under options that are checked already."""
         state: SPYv4State | None = None
-        last = options.reads or self.config.reads
         for frame in frames:
-            *_, read = self.read_batch([frame], options, at=(last,), state=state)
+            *_, read = self.read_batch([frame], options, at=self._last(options), state=state)
             state = read.state if options.carry_state else None
             yield read.detections[0]
 
-    def options(self, reads: int | None = None, **options: Unpack[ReadKeywords]) -> ReadOptions:
+    def _last(self, options: ReadOptions) -> Container[int]:
+        """The reads of which one is the last."""
+        return EVERY_READ if options.is_auto else (options.most_reads(self.config),)
+
+    def options(self, reads: Reads | None = None, **options: Unpack[ReadKeywords]) -> ReadOptions:
         """Keywords as `ReadOptions`, checked.
 
         Raises:

@@ -103,6 +103,8 @@ def compare(
     image_size: tuple[int, int],
     firing_rates: NDArray[np.float64],
     message_rates: NDArray[np.float64],
+    *,
+    mean_reads: float | None = None,
 ) -> Comparison:
     """Count the operations of a network for one picture, and those of its twin.
 
@@ -112,15 +114,18 @@ def compare(
         firing_rates: mean over pictures by read and layer, shallow to deep, [reads, 19], 0..1;
             see `spyv4.activity.Activity`.
         message_rates: likewise.
+        mean_reads: how many reads a picture got on average, where some got fewer than others; the
+            rates of reads that were not made are 0.
 
     Raises:
         ArgumentError: if the rates are not of that shape.
         ConfigError: if a side is not a positive multiple of 32.
     """
     check_image_size(image_size)
-    reads = len(firing_rates)
+    shape = (len(firing_rates), len(LAYER_NAMES))
+    reads = shape[0] if mean_reads is None else mean_reads
     for name, rates in (("firing_rates", firing_rates), ("message_rates", message_rates)):
-        if rates.shape != (reads, len(LAYER_NAMES)):
+        if rates.shape != shape:
             raise ArgumentError(
                 f"{name} must be [reads, {len(LAYER_NAMES)}], the same reads in both, not of shape "
                 f"{rates.shape}"

@@ -2,13 +2,77 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypedDict
 
-from pydantic import Field
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    ValidationError,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
 
 from spyv4.closest import class_labels
 from spyv4.config import MAX_READS, ModelConfig
 from spyv4.validation import Count, Share, Whole, configuration
+
+AUTO: Final = "auto"
+Reads = int | Literal["auto"]
+"""How often to look, or as often as it takes."""
+
+
+def or_auto(number: Any) -> GetPydanticSchema:
+    """How pydantic checks `Reads` whose numbers are of the type `number`.
+
+    A union would report all of its kinds at every mistake.
+    """
+
+    def check(value: Any, as_number: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        if value == AUTO:
+            return value
+        try:
+            return as_number(value)
+        except ValidationError as error:
+            if error.errors()[0]["type"] in ("greater_than_equal", "less_than_equal"):
+                raise
+            message = "Input should be a whole number of at least 1, or 'auto'"
+            raise PydanticCustomError("reads", message) from None
+
+    def schema(_: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        either = handler.generate_schema(number | Literal["auto"])
+        inner = handler.generate_schema(number)
+        return core_schema.no_info_wrap_validator_function(
+            check,
+            inner,
+            json_schema_input_schema=either,
+            serialization=core_schema.simple_ser_schema("any"),  # or a word would be none
+        )
+
+    return GetPydanticSchema(schema)
+
+
+def _limited(value: Reads | None) -> Reads | None:
+    if isinstance(value, int) and value < 1:
+        raise PydanticKnownError("greater_than_equal", {"ge": 1})
+    if isinstance(value, int) and value > MAX_READS:
+        raise PydanticKnownError("less_than_equal", {"le": MAX_READS})
+    return value
+
+
+AnyReads = Annotated[Reads, or_auto(int)]
+READ_LIMITS = AfterValidator(_limited)
+"""Of numbers of reads, for `AnyReads` and `AnyReads | None`."""
+
+
+class Thresholds(NamedTuple):
+    """All of `ReadOptions` that decides which boxes are found in what the network gives."""
+
+    score_threshold: float | None
+    iou_threshold: float
+    max_detections: int
+    classes: tuple[str, ...]
+    agnostic_nms: bool
 
 
 @configuration
@@ -16,7 +80,8 @@ class ReadOptions:
     """How a picture is looked at, in Python, by commands and over HTTP.
 
     Attributes:
-        reads: how often, 1..256; None for the weights' own number.
+        reads: how often, 1..256; `auto` for until two successive reads agree, by the rule of
+            `spyv4.anytime`; None for the weights' own number.
         score_threshold: least score of a box, 0..1; None for that of the weights.
         iou_threshold: boxes of a class that overlap more are one object, 0..1.
         max_detections: most boxes a picture.
@@ -30,9 +95,14 @@ class ReadOptions:
         classes: names of the classes to look for; all where there are none.
         agnostic_nms: boxes that overlap more than `iou_threshold` are one object even where their
             classes differ; the class of the highest score is kept.
+        agree_iou: least IoU of two boxes that agree, 0..1; of `auto`, as all that follow.
+        agree_score: most that their scores differ by, 0..1.
+        agree_margin: boxes whose score is above `score_threshold` by less than this may be there at
+            one read and not at the other, 0..1.
+        max_reads: reads after which looking ends, agreed or not, 1..256.
     """
 
-    reads: Annotated[int, Field(ge=1, le=MAX_READS)] | None = None
+    reads: Annotated[AnyReads | None, READ_LIMITS] = None
     score_threshold: Share | None = None
     iou_threshold: Share = 0.3
     max_detections: Count = 100
@@ -43,6 +113,29 @@ class ReadOptions:
     start_seed: Whole | None = None
     classes: tuple[str, ...] = ()
     agnostic_nms: bool = False
+    agree_iou: Share = 0.7
+    agree_score: Share = 0.2
+    agree_margin: Share = 0.2
+    max_reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 8
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether looking ends once two reads agree."""
+        return self.reads == AUTO
+
+    def most_reads(self, model: ModelConfig) -> int:
+        """How many reads there are, at most where it is `auto`."""
+        return self.max_reads if self.reads == AUTO else self.reads or model.reads
+
+    @property
+    def rule(self) -> tuple[float, float, float, int]:
+        """The parameters of `auto`."""
+        return self.agree_iou, self.agree_score, self.agree_margin, self.max_reads
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those that decide which boxes are found."""
+        return Thresholds(*(getattr(self, name) for name in Thresholds._fields))
 
     @property
     def shows_activity(self) -> bool:
@@ -77,3 +170,7 @@ class ReadKeywords(TypedDict, total=False):
     start_seed: int | None
     classes: Sequence[str]
     agnostic_nms: bool
+    agree_iou: float
+    agree_score: float
+    agree_margin: float
+    max_reads: int

@@ -2,11 +2,11 @@
 
 A `Look` is what is under way: pictures as the network sees them, and the state after the reads so
 far. `advance` gives one read to several looks in one step of the network, whichever read each is
-at; `read_pictures` is all reads of one.
+at; `spyv4.rounds` makes all reads.
 """
 
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,18 +16,17 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from spyv4.activity import Activity
-from spyv4.config import MAX_READS, ModelConfig
+from spyv4.anytime import stops
+from spyv4.config import ModelConfig
 from spyv4.energy import compare
 from spyv4.errors import ArgumentError
 from spyv4.heads.decode import RawDetections, decode
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.network.table import LAYER_NAMES
-from spyv4.options import ReadOptions
+from spyv4.options import ReadOptions, Thresholds
 from spyv4.preprocess import Frame, Picture, boxes_to_picture, load_frame, stretch, to_images
 from spyv4.runtime.base import Runtime, StepResult
 from spyv4.types import Detections
-
-EVERY_READ = range(1, MAX_READS + 1)
 
 
 class Seen(NamedTuple):
@@ -91,7 +90,9 @@ class Look:
         self._seen, self._config, self._state = seen, config, state
         self._prepared: Tensor | None = None
         self._maps: tuple[Tensor, ...] = ()
-        self._network_ms = 0.0
+        self._found: dict[Thresholds, tuple[list[RawDetections], float]] = {}  # of the newest read
+        self._before: list[RawDetections] | None = None  # of the read before, for `auto`
+        self._network_ms = self._agreeing_ms = 0.0
         self._rates: list[NDArray[np.float64]] = []  # [2, B, layers] of every read so far
 
     @property
@@ -109,6 +110,21 @@ class Look:
         """For the next read."""
         return self._state
 
+    @property
+    def most(self) -> int:
+        """How many reads there are, at most where they are `auto`."""
+        return self.options.most_reads(self._config)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no read is left, or every picture stops here by the rule of `spyv4.anytime`."""
+        if self.number >= self.most or self._before is None:
+            return self.number >= self.most
+        now, _ = self._boxes(self.options)
+        pairs = zip(self._before, now, strict=True)
+        rule = self.options.resolved(self._config)
+        return all(stops(self.number, *pair, rule) for pair in pairs)
+
     def detections(self, options: ReadOptions | None = None) -> list[Detections]:
         """The boxes of every picture after the newest read, of which there must be one.
 
@@ -116,12 +132,11 @@ class Look:
             options: thresholds, and what activity to show, if other than those of the look.
         """
         options = options or self.options
-        clock = _Clock()
-        raw = self._on_pictures(decode(self._maps, self._config, options))
+        raw, decode_ms = self._boxes(options)
         took = {
             "preprocess": self._seen.preprocess_ms,
             "network": self._network_ms,
-            "decode": clock.lap_ms(),
+            "decode": self._agreeing_ms + decode_ms,
         }
         names = self._config.class_names
         return [
@@ -154,12 +169,18 @@ class Look:
                 }
         return report
 
-    def _on_pictures(self, raw: Sequence[RawDetections]) -> list[RawDetections]:
-        """The boxes in pixels of the pictures instead of the network's image."""
-        return [
-            item._replace(boxes_xyxy=boxes_to_picture(item.boxes_xyxy, self.image_size, size))
-            for item, size in zip(raw, self._seen.sizes, strict=True)
-        ]
+    def _boxes(self, options: ReadOptions) -> tuple[list[RawDetections], float]:
+        """The boxes of the newest read in pixels of the pictures, and how long they took (ms)."""
+        key = options.thresholds
+        if key not in self._found:
+            clock = _Clock()
+            raw = decode(self._maps, self._config, options)
+            on_pictures = [
+                item._replace(boxes_xyxy=boxes_to_picture(item.boxes_xyxy, self.image_size, size))
+                for item, size in zip(raw, self._seen.sizes, strict=True)
+            ]
+            self._found[key] = on_pictures, clock.lap_ms()
+        return self._found[key]
 
     def _begin(self, runtime: Runtime) -> tuple[Tensor, SPYv4State]:
         """What goes into the next read."""
@@ -173,6 +194,10 @@ class Look:
 
     def _take(self, result: StepResult, network_ms: float) -> None:
         """Note what came out of it."""
+        if self.options.is_auto and self.number:
+            self._before, decode_ms = self._boxes(self.options)
+            self._agreeing_ms += decode_ms
+        self._found.clear()
         self.number += 1
         self._maps, self._state, self.activity = result
         self._network_ms += network_ms
@@ -218,57 +243,6 @@ def _split(result: StepResult, looks: Sequence[Look]) -> list[StepResult]:
         parts.append(tree_map(lambda leaf, part=part: None if leaf is None else leaf[part], result))
         first += look.batch
     return parts
-
-
-class Read(NamedTuple):
-    """What is known after one read.
-
-    Attributes:
-        number: of the read, from 1.
-        detections: of every picture; empty where none were asked for.
-        activity: firing rates and rasters, where they were asked for.
-        state: for the next read.
-    """
-
-    number: int
-    detections: list[Detections]
-    activity: Activity | None
-    state: SPYv4State
-
-
-def read_pictures(
-    runtime: Runtime,
-    image_size: tuple[int, int],
-    pictures: Sequence[Picture],
-    options: ReadOptions,
-    *,
-    at: Container[int] = EVERY_READ,
-    activity_at: Container[int] | None = None,
-    state: SPYv4State | None = None,
-) -> Iterator[Read]:
-    """Look at a batch of pictures, read by read.
-
-    Args:
-        runtime: runs the network.
-        image_size: (height, width) that pictures are stretched to.
-        pictures: at least one.
-        options: how to look.
-        at: the reads after which boxes are wanted; the others cost no decoding.
-        activity_at: the reads whose activity is wanted, if it is; those in `at` by default.
-        state: where to start; rest, or what `options` say, by default.
-
-    Yields: what was seen, after every read.
-
-    Raises:
-        ArgumentError: if there are no pictures.
-        ImageError: if a picture cannot be read.
-    """
-    look = Look(see(pictures, image_size), options, runtime.config, state=state)
-    for number in range(1, (options.reads or runtime.config.reads) + 1):
-        active = options.shows_activity and number in (at if activity_at is None else activity_at)
-        (result,) = advance(runtime, [look], activity=active)
-        found = look.detections() if number in at else []
-        yield Read(number, found, result.activity, result.state)
 
 
 def _layer(values: Tensor, name: str) -> NDArray[Any]:

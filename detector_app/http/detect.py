@@ -86,7 +86,8 @@ class DetectRoute:
         with contextlib.ExitStack() as place:
             try:  # before the body is read
                 check_names(request.query_params)
-                self._intake.require_room(self._check(asked).reads)
+                options = self._check(asked).options(self._defaults)
+                self._intake.require_room(options.most_reads(self._intake.model))
                 place.enter_context(self._uploads.take())
             except SPYv4Error:
                 await discard_body(request)
@@ -151,7 +152,7 @@ class DetectRoute:
         result, jpeg = await self._intake.look(
             picture.hand_over(),
             parameters.options(self._defaults),
-            partials.append if parameters.per_read else None,
+            (lambda found, _: partials.append(found)) if parameters.per_read else None,
             release=picture.release,
             annotated=drawn,
         )

@@ -146,7 +146,7 @@ class Intake:
         self,
         data: bytes,
         options: ReadOptions,
-        on_read: Callable[[Detections], None] | None = None,
+        on_read: Callable[[Detections, bool], None] | None = None,
         *,
         release: Callable[[], None],
         rasters: bool = False,
@@ -159,7 +159,8 @@ class Intake:
         Args:
             data: the picture as it was sent; the caller should let go of it.
             options: how to look at it; resolved.
-            on_read: called in the inference thread after every read; must be quick.
+            on_read: called in the inference thread after every read, with whether it is the last;
+                must be quick.
             release: called once it is decoded and `data` let go of.
             rasters: also sample the spikes of every layer.
             annotated: also draw the boxes onto the picture.
@@ -193,7 +194,7 @@ class Intake:
         return Looked(found, jpeg)
 
     async def _read(
-        self, seen: Seen, options: ReadOptions, on_read: Callable[[Detections], None] | None
+        self, seen: Seen, options: ReadOptions, on_read: Callable[[Detections, bool], None] | None
     ) -> Detections:
         """All reads of a picture."""
         loop, started = asyncio.get_running_loop(), time.monotonic()
@@ -203,7 +204,7 @@ class Intake:
         def show(look: Look) -> None:
             newest[:] = look.detections()
             if on_read is not None:
-                on_read(newest[0])
+                on_read(newest[0], look.finished)
 
         def end(error: Exception | None) -> None:
             try:
@@ -213,7 +214,7 @@ class Intake:
 
         if self.refused.is_set():
             raise ServerClosingError
-        self._require_place(options.reads or 1)
+        self._require_place(options.most_reads(self.model))
         work = self._scheduler.submit(seen, options, show, end, last_alone=on_read is None)
         self._works.add(work)
         try:

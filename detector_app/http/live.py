@@ -8,11 +8,11 @@ Server to client, JSON text unless said otherwise:
 - binary: one live frame; four bytes with its number (unsigned, big-endian; how many were sent to
   this client before), then a JPEG.
 - `read`: the boxes after one read. `frame` (its number; of a picture the client sent: how many it
-  sent before), `own` (whether the client sent it), `width`, `height`, `read`, `reads`,
-  `detections`, `firing_rates`
-  (a list in the order of `layers`), `rasters` (by layer `[neurons, base64 of packed bits]`, most
-  significant bit first), `heat` (where the chosen layer spiked, as `messages` has it, or null),
-  `operations` (what all reads so far took), `latency_ms` (from capture to this read),
+  sent before), `own` (whether the client sent it), `width`, `height`, `read`, `reads` (how many
+  there are, at most where they are "auto"), `last` (whether it is the last of its frame),
+  `detections`, `firing_rates` (in the order of `layers`), `rasters` (by layer `[neurons, base64 of
+  packed bits]`, most significant bit first), `heat` (where the chosen layer spiked, as `messages`
+  has it, or null), `operations` (what all reads so far took), `latency_ms` (from capture to this),
   `timings_ms` (what that is made of; `capture` comes before it and `encode` after), `sent_ms` (from
   capture to this message), and `restarted` (why the state that should have been carried was given
   up before this frame, or null).
@@ -253,10 +253,11 @@ class LiveConnection:
     async def _look(self, data: bytes, release: Callable[[], None], frame_id: int) -> None:
         started = time.monotonic()
         options = replace(self._viewer.options, carry_state=False)
+        most = options.most_reads(self._intake.model)
 
-        def deliver(detections: Detections) -> None:
+        def deliver(detections: Detections, last: bool) -> None:
             latency_ms = 1000 * (time.monotonic() - started)
-            message = own_message(detections, frame_id, options.reads or 1, latency_ms)
+            message = own_message(detections, frame_id, most, latency_ms, last=last)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody to tell
                 self._loop.call_soon_threadsafe(self._deliver_own, message)
 
@@ -265,7 +266,7 @@ class LiveConnection:
         await look
 
     def _deliver_own(self, message: dict[str, Any]) -> None:
-        self._own_busy = message["read"] < message["reads"]
+        self._own_busy = not message["last"]
         self._post(message)
 
     def _end_own(self, task: asyncio.Task[None]) -> None:

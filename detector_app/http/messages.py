@@ -14,6 +14,7 @@ from spyv4 import Detections
 def read_message(update: Update, frame_id: int, encode_ms: float) -> dict[str, Any]:
     """The message of a live frame, which took so long to encode."""
     message = _message(update.detections, frame_id, update.reads, update.latency_ms)
+    message["last"] = update.last
     stages = {**update.timings_ms, "encode": encode_ms}
     return message | {
         "own": False,
@@ -24,11 +25,12 @@ def read_message(update: Update, frame_id: int, encode_ms: float) -> dict[str, A
 
 
 def own_message(
-    detections: Detections, frame_id: int, reads: int, latency_ms: float
+    detections: Detections, frame_id: int, reads: int, latency_ms: float, *, last: bool
 ) -> dict[str, Any]:
     """The message of a picture that the client sent."""
     message = _message(detections, frame_id, reads, latency_ms)
-    return message | {"own": True, "restarted": None, "sent_ms": message["latency_ms"]}
+    sent_ms = message["latency_ms"]
+    return message | {"last": last, "own": True, "restarted": None, "sent_ms": sent_ms}
 
 
 def _message(

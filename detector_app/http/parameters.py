@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from detector_app.http.schemas import FrameLine, error_responses
+from detector_app.http.schemas import AskedReads, FrameLine, error_responses
+from spyv4.options import AUTO
 
 JPEG, LINES = "image/jpeg", "application/x-ndjson"
 
@@ -13,7 +14,10 @@ JPEG, LINES = "image/jpeg", "application/x-ndjson"
 class Asked(BaseModel):
     """The query as it is described; what it says is checked by `check_parameters`."""
 
-    reads: int | None = Field(None, ge=1, description="looks, at most --max-reads of the server")
+    reads: AskedReads | None = Field(
+        None,
+        description="looks, at most --max-reads of the server; auto: until two reads agree",
+    )
     score_threshold: float | None = Field(
         None, ge=0, le=1, description="least score; that of the weights otherwise"
     )
@@ -34,7 +38,7 @@ def body(max_reads: int) -> dict[str, Any]:
     whole = {"type": "integer", "minimum": 1}
     fields = {
         "image": {"oneOf": [picture, {"type": "array", "items": picture}]},
-        "reads": {**whole, "maximum": max_reads},
+        "reads": {"anyOf": [{**whole, "maximum": max_reads}, {"const": AUTO}]},
         "score_threshold": share,
         "iou_threshold": share,
         "per_read": {"type": "boolean"},

@@ -9,12 +9,16 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from spyv4 import Detections, ReadOptions
 from spyv4.closest import class_labels, did_you_mean
 from spyv4.errors import ArgumentError
+from spyv4.options import AUTO, Reads, or_auto
+
+AskedReads = Annotated[Reads, or_auto(Annotated[int, Field(ge=1)])]
+"""`Reads` as clients ask for them; the most is the server's."""
 
 
 class DetectParameters(BaseModel):
     """How to look at a picture."""
 
-    reads: Annotated[int, Field(ge=1)]
+    reads: AskedReads
     score_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     iou_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     per_read: bool = False
@@ -79,7 +83,7 @@ def check_parameters(
         parameters = DetectParameters.model_validate(vars(defaults) | given)
     except ValidationError as error:
         raise ArgumentError(one_line(list(error.errors()))) from None
-    if parameters.reads > max_reads:
+    if parameters.reads != AUTO and parameters.reads > max_reads:
         raise ArgumentError(f"reads: at most {max_reads} are allowed, not {parameters.reads}")
     class_labels(parameters.classes, class_names)
     return parameters
@@ -111,7 +115,7 @@ class DetectResponse(BaseModel):
 
     width: int = Field(description="of the sent picture, in pixels")
     height: int
-    reads: int
+    reads: int = Field(description="how many were made")
     detections: list[Box]
     firing_rates: dict[str, float]
     timings_ms: dict[str, float] = Field(

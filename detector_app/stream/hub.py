@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from detector_app.stream.feed import Feed, Frame
 from detector_app.stream.scheduler import Scheduler
@@ -12,15 +12,27 @@ from detector_app.stream.stream import FrameCounts, Stream
 from detector_app.stream.viewer import Update, Viewer
 from spyv4 import Detector, ReadOptions
 from spyv4.errors import ArgumentError
+from spyv4.options import Reads
 
 
 class StreamKey(NamedTuple):
-    """What viewers must agree on to share the reads of a stream; thresholds are each one's own."""
+    """What viewers must agree on to share the reads of a stream; thresholds are each one's own.
+
+    Where reads are `auto`, all that decides when to stop is of `auto`, thresholds among them.
+    """
 
     source: str
-    reads: int | None
+    reads: Reads | None
     carry_state: bool
     start_seed: int | None
+    auto: tuple[Any, ...]
+
+
+def _key(source: str, options: ReadOptions) -> StreamKey:
+    auto: tuple[Any, ...] = ()
+    if options.is_auto:
+        auto = (options.rule, options.thresholds)
+    return StreamKey(source, options.reads, options.carry_state, options.start_seed, auto)
 
 
 class Hub:
@@ -99,7 +111,7 @@ class Hub:
             ArgumentError: where there is no such source.
         """
         feed, options = self.feed(source), viewer.options
-        key = StreamKey(feed.name, options.reads, options.carry_state, options.start_seed)
+        key = _key(feed.name, options)
         stream = self._streams.get(key)
         if stream is not None and viewer.stream is stream:
             return

@@ -44,19 +44,18 @@ class Work:
     ) -> None:
         self.look = look
         self._last_alone = last_alone
-        self.reads = look.options.reads or 1
         self._on_read, self._on_end = on_read, on_end
         self._abandoned = self._ended = False
 
     @property
     def owed(self) -> int:
-        """How many reads are still to come."""
-        return 0 if self._abandoned or self._ended else self.reads - self.look.number
+        """How many reads are still to come, at most where they are `auto`."""
+        return 0 if self._abandoned or self._ended else self.look.most - self.look.number
 
     @property
     def told(self) -> bool:
-        """Whether `on_read` is called after the next read."""
-        return not self._last_alone or self.owed == 1
+        """Whether `on_read` is called after the next read, or may be: any can be the last."""
+        return not self._last_alone or self.owed == 1 or self.look.options.is_auto
 
     def cancel(self) -> None:
         """End before the next read, since nobody waits any more; from any thread."""
@@ -65,14 +64,15 @@ class Work:
     def go_on(self, *, told: bool) -> bool:
         """Tell of the newest read, if it is one of those that are told; whether more are wanted."""
         try:
-            if told:
+            last = self.look.finished
+            if told and (last or not self._last_alone):
                 self._on_read(self.look)
         except Exception as error:  # noqa: BLE001 - belongs to whoever waits
             # Its traceback would keep the picture for as long as anybody keeps the error.
             traceback.clear_frames(error.__traceback__)
             self.end(error)
             return False
-        if self.look.number < self.reads:
+        if not last:
             return True
         self.end(None)
         return False

@@ -197,8 +197,9 @@ class Stream:
             if options not in found:
                 (detections,) = look.detections(options)
                 latency_ms = 1000 * (time.monotonic() - frame.captured_at)
-                reads = self._options.reads or 1
-                found[options] = Update(frame, detections, reads, latency_ms, restarted)
+                found[options] = Update(
+                    frame, detections, look.most, look.finished, latency_ms, restarted
+                )
             self.latest = found[options]
             viewer.put(found[options], self)
         if self._options.carry_state:

@@ -21,7 +21,8 @@ class Update:
     Attributes:
         frame: the picture.
         detections: boxes, firing rates and rasters after this read.
-        reads: how many reads this frame gets in all.
+        reads: how many reads this frame gets in all, at most where they are `auto`.
+        last: whether this is the last of them.
         latency_ms: from the frame's capture until now.
         restarted: why the state that should have been carried was given up before this frame, if
             it was.
@@ -30,6 +31,7 @@ class Update:
     frame: Frame
     detections: Detections
     reads: int
+    last: bool
     latency_ms: float
     restarted: str | None = None
 
@@ -39,11 +41,6 @@ class Update:
         stages = self.detections.timings_ms
         wait_ms = max(0.0, self.latency_ms - sum(stages.values()))
         return {"capture": self.frame.capture_ms, **stages, "wait": wait_ms}
-
-    @property
-    def last(self) -> bool:
-        """Whether it is the last of its frame."""
-        return self.detections.reads == self.reads
 
 
 class Viewer:

@@ -91,6 +91,12 @@ def test_every_kind_of_picture_gives_what_the_detector_gives(asking, detector, j
         assert_same(asking.detect(image, **options), of_pixels)
 
 
+def test_auto_is_that_of_the_server(asking, detector, jpeg):
+    options = {"reads": "auto", "score_threshold": 0.55}
+    assert asking.detect(jpeg, **options).reads == detector.detect(jpeg, **options).reads
+    assert len(asking.reads(jpeg, reads="auto", score_threshold=1.0)) == 2
+
+
 def test_a_result_has_rates_times_and_what_detections_can(asking, detector, jpeg):
     result = asking.detect(jpeg, score_threshold=0.55)
     assert list(result.firing_rates) == list(detector.layer_names)

@@ -213,3 +213,27 @@ def test_a_failure_of_the_server_is_told_without_its_reason(socket, jpeg, monkey
     socket.send(jpeg)
     while not messages(socket, "read", 1)[0]["own"]:
         pass
+
+
+def test_auto_says_which_read_is_the_last(socket, jpeg):
+    chosen = {"type": "settings", "reads": "auto", "score_threshold": 1.0}
+    socket.send(json.dumps(chosen))
+    deadline = time.monotonic() + 10
+    while messages(socket, "read", 1)[0]["reads"] != 8:
+        assert time.monotonic() < deadline
+    assert messages(socket, "statistics", 1)[0]["settings"]["reads"] == "auto"
+    reads = messages(socket, "read", 6)
+    assert {(read["read"], read["last"]) for read in reads} == {(1, False), (2, True)}
+    assert {read["reads"] for read in reads} == {8}
+    socket.send(json.dumps({"type": "watch", "on": False}))
+    for number in range(2):  # the second is taken since the first has ended
+        socket.send(jpeg)
+        own = []
+        while not own or not own[-1]["last"]:
+            own += [read for read in messages(socket, "read", 1) if read["own"]]
+        assert [(read["read"], read["frame"]) for read in own] == [(1, number), (2, number)]
+
+
+def test_every_last_read_says_so(socket):
+    reads = messages(socket, "read", 9)
+    assert all(read["last"] == (read["read"] == read["reads"]) for read in reads)

@@ -97,6 +97,26 @@ def test_parameters_out_of_range(client, jpeg, options):
         assert detail(response).startswith(next(iter(options)))
 
 
+def test_a_picture_gets_as_many_reads_as_it_takes(client, detector, jpeg):
+    sure, unsure = {"score_threshold": 1.0}, {"score_threshold": 0.5}
+    for options in (sure, unsure):
+        wanted = detector.detect(jpeg, "auto", **options)
+        answers = [
+            client.post("/detect", params={"reads": "auto", **options}, content=jpeg),
+            client.post(
+                "/detect",
+                files={"image": ("a.jpg", jpeg)},
+                data={"reads": "auto", **{name: str(value) for name, value in options.items()}},
+            ),
+        ]
+        for answer in answers:
+            assert answer.json()["reads"] == wanted.reads
+            assert len(answer.json()["detections"]) == len(wanted)
+    params = {"reads": "auto", "per_read": True, **sure}
+    body = client.post("/detect", params=params, content=jpeg).json()
+    assert (body["reads"], [read["read"] for read in body["per_read"]]) == (2, [1, 2])
+
+
 def test_the_limit_of_reads_is_named(client, jpeg):
     assert client.post("/detect", params={"reads": 32}, content=jpeg).json()["reads"] == 32
     refused = client.post("/detect", params={"reads": 33}, content=jpeg)
@@ -183,7 +203,10 @@ def test_health_and_documents(client, detector):
     post = described["paths"]["/detect"]["post"]
     assert set(post["responses"]) >= {"200", "413", "415", "422"}
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert form["reads"]["maximum"] == 32
+    number, word = form["reads"]["anyOf"]
+    assert (number["maximum"], word) == (32, {"const": "auto"})
+    (query,) = [each for each in post["parameters"] if each["name"] == "reads"]
+    assert {"const": "auto", "type": "string"} in query["schema"]["anyOf"]
 
 
 def test_what_is_illegal_now(client):

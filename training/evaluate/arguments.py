@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import get_args
 
 from spyv4.commandline import SCORE_THRESHOLD_NAMES, positive, share
+from spyv4.commandline import reads as read_count
 from spyv4.config import MAX_READS
+from spyv4.options import AUTO, ReadOptions, Reads
 from spyv4.runtime.torch_runtime import Precision
 from training.data.source import VOC_EVAL
 from training.evaluate.runner import EVALUATION
@@ -50,8 +52,21 @@ def _add_detector(model: Group) -> None:
     model.add_argument(
         "--reads",
         type=_read_counts,
-        help="numbers of reads to report (default: 1,2,4,8)",
+        help="numbers of reads to report, and auto for until two reads agree (default: 1,2,4,8)",
     )
+    for name, kind, meaning in (
+        ("agree_iou", share, "least IoU of two boxes that agree"),
+        ("agree_score", share, "most that their scores differ by"),
+        ("agree_margin", share, "boxes less than this above the threshold may come and go"),
+        ("max_reads", positive, "reads after which looking ends"),
+    ):
+        model.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=getattr(ReadOptions(), name),
+            metavar="N" if kind is positive else "A",
+            help=f"of auto: {meaning} (default: %(default)s)",
+        )
     model.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto")
     model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     model.add_argument(
@@ -134,8 +149,8 @@ def _add_output(output: Group) -> None:
     )
     output.add_argument(
         "--save-reads",
-        type=positive,
-        help="number of reads whose detections are saved (default: the largest)",
+        type=read_count,
+        help="number of reads, or auto, whose detections are saved (default: the largest number)",
     )
     output.add_argument(
         "--store-threshold",
@@ -145,9 +160,10 @@ def _add_output(output: Group) -> None:
     )
 
 
-def _read_counts(text: str) -> tuple[int, ...]:
-    """`1,2,4,8` as ascending numbers of reads."""
-    counts = sorted({positive(part) for part in text.split(",")})
-    if counts[-1] > MAX_READS:
+def _read_counts(text: str) -> tuple[Reads, ...]:
+    """`1,2,4,8,auto` as ascending numbers of reads, and `auto` at the end."""
+    parts = text.split(",")
+    counts = sorted({positive(part) for part in parts if part != AUTO})
+    if counts and counts[-1] > MAX_READS:
         raise argparse.ArgumentTypeError(f"reads must be at most {MAX_READS}, not {counts[-1]}")
-    return tuple(counts)
+    return (*counts, AUTO) if AUTO in parts else tuple(counts)

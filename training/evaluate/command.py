@@ -13,7 +13,7 @@ from spyv4.commandline import build_parser, run_command
 from spyv4.config import ModelConfig
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
-from spyv4.options import ReadOptions
+from spyv4.options import AUTO, ReadOptions, Reads
 from spyv4.validation import to_mapping
 from spyv4.weights import find_weights, load_weights
 from training.data.source import DataSource, open_source
@@ -31,6 +31,8 @@ from training.report.page import Report, write_report
 
 DEFAULT_READS = (1, 2, 4, 8)
 SAVED = "saved"
+RULE = ("agree_iou", "agree_score", "agree_margin", "max_reads")
+"""The options that are parameters of `auto`."""
 
 
 def eval_command(argv: list[str] | None = None) -> int:
@@ -52,8 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         SPYv4Error: for arguments, data or saved detections that are not right.
         OSError: if a file cannot be read or written.
     """
-    reads: tuple[int, ...] = arguments.reads or DEFAULT_READS
-    save_reads = arguments.save_reads or max(reads)
+    reads: tuple[Reads, ...] = arguments.reads or DEFAULT_READS
+    save_reads = arguments.save_reads or max(_numbers(reads), default=AUTO)
     if save_reads not in reads:
         raise ArgumentError(f"--save-reads must be one of --reads {reads}, not {save_reads}")
     save_path = _prepared(arguments.save_predictions)
@@ -127,10 +129,17 @@ def _score_saved(arguments: argparse.Namespace, source: DataSource) -> _Result:
     )
 
 
+def _numbers(reads: Sequence[Reads]) -> list[int]:
+    """Those that are no `auto`."""
+    return [count for count in reads if count != AUTO]
+
+
 def _score_detector(
-    arguments: argparse.Namespace, source: DataSource, reads: Sequence[int]
+    arguments: argparse.Namespace, source: DataSource, reads: Sequence[Reads]
 ) -> _Result:
     """Run the detector and score what it finds at every number of reads."""
+    rule = {name: getattr(arguments, name) for name in RULE}
+    auto = {AUTO: ReadOptions(reads=AUTO, **rule)} if AUTO in reads else {}
     detector = Detector.load(
         arguments.weights,
         runtime=arguments.runtime,
@@ -142,7 +151,8 @@ def _score_detector(
     evaluation = evaluate_detector(
         detector,
         _annotated(arguments, source, detector.config.class_names, need_images=True),
-        reads,
+        _numbers(reads),
+        auto=auto,
         usual=detector.config.reads,
         options=ReadOptions(
             score_threshold=arguments.score_threshold,
@@ -160,7 +170,7 @@ def _score_detector(
         "score_threshold": arguments.score_threshold,
         "iou_threshold": arguments.iou_threshold,
         "max_detections": arguments.max_detections,
-    }
+    } | (rule if auto else {})
     return _Result(evaluation, _data(arguments, source), detector.config, settings)
 
 
@@ -224,7 +234,7 @@ def _how(result: _Result) -> str:
     return str(settings["predictions"])
 
 
-def _store_target(arguments: argparse.Namespace, reads: Sequence[int]) -> tuple[Path | None, str]:
+def _store_target(arguments: argparse.Namespace, reads: Sequence[Reads]) -> tuple[Path | None, str]:
     """The file that gets the best threshold, if one does, and at which number of reads."""
     if not arguments.store_threshold:
         return None, ""

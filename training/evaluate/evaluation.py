@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Evaluation:
         scores: likewise.
         usual: the one of them whose details are shown.
         firing_rates: by read and layer up to the largest number of reads, [reads, 19]; None for
-            saved detections.
+            saved detections, and where there are rules alone.
     """
 
     images: Sequence[AnnotatedImage]
@@ -43,6 +44,7 @@ def evaluate_detector(
     images: Sequence[AnnotatedImage],
     reads: Sequence[int],
     *,
+    auto: Mapping[str, ReadOptions] = MappingProxyType({}),
     usual: int | None = None,
     options: ReadOptions = EVALUATION,
     batch_size: int = 8,
@@ -54,7 +56,9 @@ def evaluate_detector(
         detector: the detector.
         images: the pictures, at least one.
         reads: the numbers of reads to report, each at least 1.
-        usual: the one whose details are shown; the largest where it is not among them.
+        auto: rules to report, too, by name; see `run_detector`.
+        usual: the number whose details are shown; the largest where it is not among them, or else
+            the first rule.
         options: thresholds.
         batch_size: pictures that go through the network together, at least 1.
         coco: compute COCO's metrics too.
@@ -63,7 +67,9 @@ def evaluate_detector(
         DatasetError: if there is no picture, or one is missing or damaged.
     """
     truth = ground_truth_of(images, detector.config.class_names)
-    results = run_detector(detector, images, reads, options=options, batch_size=batch_size)
+    results = run_detector(
+        detector, images, reads, auto=auto, options=options, batch_size=batch_size
+    )
     scores = {
         str(count): score_predictions(
             result.predictions,
@@ -72,12 +78,19 @@ def evaluate_detector(
             firing_rate=result.firing_rate,
             ms_per_image=result.ms_per_image,
             operations=compare(
-                detector.config, detector.image_size, result.firing_rates, result.message_rates
+                detector.config,
+                detector.image_size,
+                result.firing_rates,
+                result.message_rates,
+                mean_reads=result.mean_reads,
             ),
+            mean_reads=result.mean_reads,
         )
         for count, result in results.items()
     }
     found = {str(count): result.predictions for count, result in results.items()}
+    if not reads:
+        return Evaluation(images, truth, found, scores, next(iter(auto)))
     last = max(reads)
     shown = str(usual if usual in reads else last)
     return Evaluation(images, truth, found, scores, shown, results[last].firing_rates)

@@ -104,6 +104,7 @@ def _at(evaluation: Evaluation, key: str, shown: Predictions, pairs: Pairs) -> R
         scores.operations,
         _judged(shown.scores[pairs.right]),
         _judged(shown.scores[pairs.counted & ~pairs.right]),
+        scores.mean_reads,
     )
 
 

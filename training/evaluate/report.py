@@ -17,13 +17,14 @@ COCO_COLUMNS = {"ap": "COCO AP", "ap50": "AP50", "ap75": "AP75"}
 def to_json(scores: Scores, subset: Sequence[str] = ()) -> dict[str, Any]:
     """The figures as plain values, shares 0..1; `map_subset` is the mean over `subset`.
 
-    Spikes, operations and energy are those of one picture (see `spyv4.energy`).
+    Spikes, operations and energy are those of one picture (see `spyv4.energy`), as is `mean_reads`.
     """
     values: dict[str, Any] = {
         "map": scores.mean_ap(),
         "map_11pt": scores.mean_ap_11pt(),
         "ap_per_class": dict(scores.ap_per_class),
         "ap_11pt_per_class": dict(scores.ap_11pt_per_class),
+        "mean_reads": scores.mean_reads,
         "firing_rate": scores.firing_rate,
         "ms_per_image": scores.ms_per_image,
         "detections": scores.detections,
@@ -60,6 +61,13 @@ def to_table(by_reads: Mapping[str, Scores], truth: GroundTruth, subset: Sequenc
         figures = [_percent(figure(scores)) for figure in columns.values()]
         time = "-" if scores.ms_per_image is None else f"{scores.ms_per_image:.1f}"
         summary.append([reads, *figures, time])
+    if not all(map(str.isdecimal, by_reads)):
+        means = [scores.mean_reads for scores in by_reads.values()]
+        cells = ["-" if mean is None else f"{mean:.2f}" for mean in means]
+        summary = [
+            [row[0], cell, *row[1:]]
+            for row, cell in zip(summary, ["mean reads", *cells], strict=True)
+        ]
     points = [["reads", "best threshold", "precision %", "recall %", "F1 %"]]
     for reads, scores in by_reads.items():
         point = scores.operating_point

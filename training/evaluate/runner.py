@@ -1,10 +1,10 @@
 """Running a detector over a data set once, and collecting what it finds at several reads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from tqdm import tqdm
 from spyv4.detector import Detector
 from spyv4.options import ReadOptions
 from spyv4.preprocess import Frame
-from spyv4.reading import EVERY_READ
+from spyv4.reading import Look, advance, see
 from spyv4.threads import use_threads
 from spyv4.types import Detections
 from training.data.pictures import decode_rgb
 from training.data.voc import AnnotatedImage
 from training.evaluate.predictions import Predictions, predictions_of_detections
+from training.evaluate.stopping import Stopping
 
 EVALUATION = ReadOptions(score_threshold=0.001, iou_threshold=0.5, max_detections=1000)
 """Average precision counts the uncertain boxes too, so that these are far more than are shown."""
@@ -27,27 +28,30 @@ EVALUATION = ReadOptions(score_threshold=0.001, iou_threshold=0.5, max_detection
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What the detector found in a data set with some number of reads.
+    """What the detector found in a data set with some number of reads, or with `auto`.
 
     Attributes:
         predictions: the detections.
         firing_rates: share of neurons that spiked by read and layer, [reads, 19], 0..1: the mean
-            over the pictures.
+            over the pictures; at a read that a picture did not get none did.
         message_rates: likewise the share of ones in what each layer receives (see `Activity`).
         ms_per_image: wall time in milliseconds of preprocessing, the reads made so far (with
             their firing rates) and decoding once, divided by the pictures; as many batches as
-            there are threads are looked at side by side.
+            there are threads are looked at side by side. With `auto` a read counts for those
+            pictures alone that get it, and their boxes are decoded after each, too.
+        mean_reads: how many reads a picture got on average.
     """
 
     predictions: Predictions
     firing_rates: NDArray[np.float64]
     message_rates: NDArray[np.float64]
     ms_per_image: float
+    mean_reads: float
 
     @property
     def firing_rate(self) -> float:
         """Mean over the layers and the reads made so far, 0..1."""
-        return float(self.firing_rates.mean())
+        return float(self.firing_rates.mean(1).sum() / self.mean_reads)
 
 
 def run_detector(
@@ -55,10 +59,11 @@ def run_detector(
     images: Sequence[AnnotatedImage],
     reads: Sequence[int],
     *,
+    auto: Mapping[str, ReadOptions] = MappingProxyType({}),
     options: ReadOptions = EVALUATION,
     batch_size: int = 8,
-) -> dict[int, ReadResult]:
-    """Look at every picture `max(reads)` times and keep what was found after each of `reads`.
+) -> dict[int | str, ReadResult]:
+    """Look at every picture as often as any of `reads` asks and keep what each of them found.
 
     Pictures are taken as stored, without EXIF rotation, since their annotations are. Batches are
     looked at side by side, each by one thread.
@@ -67,17 +72,18 @@ def run_detector(
         detector: the detector.
         images: the pictures, at least one.
         reads: the numbers of reads to report, each at least 1.
+        auto: rules by which a picture stops by itself, by name; the boxes that must agree are those
+            by the thresholds of the rule, and those that are kept by `options`.
         options: thresholds.
         batch_size: pictures that go through the network together, at least 1.
 
     Raises:
         DatasetError: if a picture is missing or damaged; names the file.
     """
-    options = replace(options, reads=max(reads), activity=True)
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
 
     def look(batch: Sequence[AnnotatedImage]) -> _Found:
-        return _look(detector, batch, options, reads)
+        return _look(detector, batch, options, reads, auto)
 
     looks: list[_Found] = []
     at_once = min(torch.get_num_threads(), len(batches))
@@ -88,16 +94,24 @@ def run_detector(
         for found in pool.map(look, batches):
             looks.append(found)
             progress.update(len(found.rates))
-    rates = np.concatenate([found.rates for found in looks]).mean(0)
-    return {
-        count: ReadResult(
-            predictions_of_detections([d for found in looks for d in found.detections[count]]),
-            firing_rates=rates[0, :count],
-            message_rates=rates[1, :count],
-            ms_per_image=sum(found.times_ms[count] for found in looks) / len(images) / at_once,
-        )
-        for count in reads
-    }
+    keys: list[int | str] = [*reads, *auto]
+    return {key: _result(key, looks, at_once) for key in keys}
+
+
+def _result(key: int | str, looks: Sequence["_Found"], at_once: int) -> ReadResult:
+    """What all batches have found with a number of reads, or by a rule."""
+    kept = [found.kept[key] for found in looks]
+    taken = np.concatenate([each.taken for each in kept])
+    rates = np.concatenate([found.rates for found in looks])[:, :, : taken.max()]
+    made = np.arange(rates.shape[2]) < taken[:, None]
+    firing, messages = (rates * made[:, None, :, None]).mean(0)
+    return ReadResult(
+        predictions_of_detections([item for each in kept for item in each.detections]),
+        firing_rates=firing,
+        message_rates=messages,
+        ms_per_image=sum(each.took_ms for each in kept) / len(taken) / at_once,
+        mean_reads=float(taken.mean()),
+    )
 
 
 @contextmanager
@@ -112,12 +126,26 @@ def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
         use_threads(threads)
 
 
-class _Found(NamedTuple):
-    """What was found by number of reads; firing and message rates, [pictures, 2, reads, 19]."""
+@dataclass(frozen=True)
+class _Kept:
+    """What a batch has with some number of reads: boxes, reads of every picture, and the time."""
 
-    detections: dict[int, list[Detections]]
+    detections: list[Detections]
+    taken: NDArray[np.int64]
+    took_ms: float
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found by number of reads or rule; firing and message rates, [pictures, 2, all, 19].
+
+    Attributes:
+        rates: at all reads that were made.
+        kept: by number of reads and by name of the rule.
+    """
+
     rates: NDArray[np.float64]
-    times_ms: dict[int, float]
+    kept: dict[int | str, _Kept] = field(default_factory=dict)
 
 
 def _look(
@@ -125,19 +153,29 @@ def _look(
     batch: Sequence[AnnotatedImage],
     options: ReadOptions,
     reads: Sequence[int],
+    auto: Mapping[str, ReadOptions],
 ) -> _Found:
     """Decode a batch and look at it."""
-    frames = _decode(batch)
-    found: dict[int, list[Detections]] = {}
-    rates, times_ms = [], {}
-    for read in detector.read_batch(frames, options, at=reads, activity_at=EVERY_READ):
-        if read.activity is not None:
-            both = torch.stack((read.activity.firing_rates, read.activity.message_rates), 1)
+    look = Look(see(_decode(batch), detector.image_size), options, detector.config)
+    stopping = {
+        name: Stopping(rule.resolved(detector.config), len(batch)) for name, rule in auto.items()
+    }
+    kept: dict[int | str, _Kept] = {}
+    rates = []
+    for number in range(1, max([*reads, *(rule.max_reads for rule in auto.values())]) + 1):
+        (result,) = advance(detector.runtime, [look], activity=True)
+        if result.activity is not None:
+            both = torch.stack((result.activity.firing_rates, result.activity.message_rates), 1)
             rates.append(both.cpu().numpy())
-        if read.detections:
-            found[read.number] = read.detections
-            times_ms[read.number] = sum(read.detections[0].timings_ms.values())
-    return _Found(found, np.stack(rates, axis=2).astype(np.float64), times_ms)
+        if number in reads:
+            found = look.detections()
+            taken = np.full(len(batch), number)
+            kept[number] = _Kept(found, taken, sum(found[0].timings_ms.values()))
+        for rule in stopping.values():
+            rule.see(look)
+    for name, rule in stopping.items():
+        kept[name] = _Kept(rule.detections, np.array(rule.taken), rule.took_ms)
+    return _Found(np.stack(rates, axis=2).astype(np.float64), kept)
 
 
 def _decode(batch: Sequence[AnnotatedImage]) -> list[Frame]:

@@ -27,6 +27,7 @@ class Scores:
         firing_rate: see `ReadResult`; None for saved detections.
         ms_per_image: see `ReadResult`; None for saved detections.
         operations: what a picture takes, and what it takes the twin; None for saved detections.
+        mean_reads: how many reads a picture got on average; None for saved detections.
     """
 
     ap_per_class: Mapping[str, float | None]
@@ -37,6 +38,7 @@ class Scores:
     firing_rate: float | None = None
     ms_per_image: float | None = None
     operations: Comparison | None = None
+    mean_reads: float | None = None
 
     def mean_ap(self, class_names: Sequence[str] | None = None) -> float | None:
         """All-point mAP over all classes or over some."""
@@ -62,6 +64,7 @@ def score_predictions(
     firing_rate: float | None = None,
     ms_per_image: float | None = None,
     operations: Comparison | None = None,
+    mean_reads: float | None = None,
 ) -> Scores:
     """Measure detections against the ground truth.
 
@@ -72,6 +75,7 @@ def score_predictions(
         firing_rate: passed on to the result.
         ms_per_image: passed on to the result.
         operations: passed on to the result.
+        mean_reads: passed on to the result.
     """
     all_point: dict[str, float | None] = {}
     eleven_point: dict[str, float | None] = {}
@@ -88,4 +92,5 @@ def score_predictions(
         firing_rate=firing_rate,
         ms_per_image=ms_per_image,
         operations=operations,
+        mean_reads=mean_reads,
     )

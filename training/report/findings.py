@@ -35,6 +35,7 @@ class ReadFindings(NamedTuple):
         operations: of a picture, and of the twin; None for saved detections.
         right: shown detections that are right.
         wrong: shown detections that are not.
+        mean_reads: how many reads a picture got on average; None for saved detections.
     """
 
     reads: str
@@ -44,6 +45,7 @@ class ReadFindings(NamedTuple):
     operations: Comparison | None
     right: Judged
     wrong: Judged
+    mean_reads: float | None = None
 
 
 class ClassFindings(NamedTuple):
@@ -116,7 +118,7 @@ class Findings:
         images: how many pictures.
         reads: at which number of reads.
         score_threshold: from which score boxes are shown, that of the best F1.
-        by_reads: by rising number of reads.
+        by_reads: by rising number of reads, `auto` last.
         classes: in the order of the network's outputs.
         confusion: boxes by true class (rows) and class found (columns); nothing is the last of
             either, [C + 1, C + 1].

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spyv4.energy import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ, Operations
 from spyv4.files import write_atomically
+from spyv4.options import AUTO
 from training.data import AnnotatedImage
 from training.data.pictures import decode_rgb
 from training.report.findings import (
@@ -138,6 +139,8 @@ def _worse_last(item: ClassFindings) -> float:
 
 def _reads(number: str) -> str:
     """A number of reads in words."""
+    if number == AUTO:
+        return "as many reads as it takes (auto)"
     if not number.isdecimal():
         return f"{number} detections"
     return f"{number} read{'' if number == '1' else 's'}"
@@ -146,7 +149,7 @@ def _reads(number: str) -> str:
 def _rows(findings: Findings) -> list[_Row]:
     """The network at every number of reads, and the twin below it."""
     rows = [
-        _Row(at.reads, at.mean_ap, at.ms_per_image, at.firing_rate, at.operations.network)
+        _Row(_name(at), at.mean_ap, at.ms_per_image, at.firing_rate, at.operations.network)
         for at in findings.by_reads
         if at.operations is not None
     ]
@@ -155,6 +158,12 @@ def _rows(findings: Findings) -> list[_Row]:
         known = findings.twin or TwinFindings(None, None)
         rows.append(_Row("twin, 1", known.mean_ap, known.ms_per_image, None, operations.twin))
     return rows
+
+
+def _name(at: ReadFindings) -> str:
+    """A number of reads, or how many it was on average."""
+    named = at.reads.isdecimal() or at.mean_reads is None
+    return at.reads if named else f"{at.reads}, {at.mean_reads:.1f}"
 
 
 def _rate_share(at: ReadFindings) -> float | None:

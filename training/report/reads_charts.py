@@ -61,7 +61,9 @@ def reads_charts(findings: Findings) -> Iterator[Chart]:
 def _map_against_energy(findings: Findings, measured: Mapping[str, Comparison], ax: Axes) -> None:
     energies = [operations.network.energy_mj for operations in measured.values()]
     shares = [np.nan if at.mean_ap is None else 100 * at.mean_ap for at in findings.by_reads]
-    line(ax, energies, shares, 0, "spiking")
+    numbers = sum(name.isdecimal() for name in measured)
+    line(ax, energies[:numbers], shares[:numbers], 0, "spiking")
+    line(ax, energies[numbers:], shares[numbers:], 2, "auto" if shares[numbers:] else "")
     for name, x, y in zip(measured, energies, shares, strict=True):
         ax.annotate(name, (x, y), (4, 6), textcoords="offset points")
     twin = measured[findings.reads].twin.energy_mj

@@ -146,6 +146,25 @@ def test_what_may_wait_is_counted_in_pictures_and_in_reads(scheduler, reads, sai
     taking(scheduler, test)
 
 
+def test_auto_counts_as_the_most_reads_there_may_be(scheduler):
+    async def test(pictures):
+        _, held, release = hold(scheduler)
+        auto = ReadOptions("auto", 1.0, max_reads=9)
+        told = []
+        looks = [look(pictures, options=auto, on_read=lambda *read: told.append(read))]
+        looks.append(look(pictures, options=auto))
+        await until(lambda: pictures.owed == 18)
+        with pytest.raises(ServerBusyError, match="18 reads wait"):
+            await look(pictures, options=auto)
+        release.set()
+        assert [(await looked).detections.reads for looked in looks] == [2, 2]
+        assert [(found.reads, last) for found, last in told] == [(1, False), (2, True)]
+        assert pictures.owed == 0
+        held.result(10)
+
+    taking(scheduler, test)
+
+
 def test_one_of_very_many_reads_is_taken_where_nothing_else_waits(scheduler):
     async def test(pictures):
         assert (await look(pictures, options=ReadOptions(30, 0.5))).detections.reads == 30

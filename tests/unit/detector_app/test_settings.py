@@ -38,6 +38,19 @@ def test_defaults_then_file_then_environment_then_command_line(say, file):
     assert load_settings({}).reads is None
 
 
+def test_auto_is_told_as_a_number_is_and_keeps_the_limit(say, file, detector):
+    model = detector.config
+    for settings in (
+        load_settings({"reads": "auto"}),
+        load_settings({"config": file('reads = "auto"')}),
+    ):
+        assert settings.read_options(model).reads == "auto"
+    say(READS="auto", AGREE_IOU="0.3", AUTO_READS="12", MAX_READS="10")
+    options = load_settings({}).read_options(model)
+    assert options.reads == "auto"
+    assert (options.agree_iou, options.most_reads(model)) == (0.3, 10)
+
+
 def test_a_variable_names_the_file_unless_an_option_does(say, file, tmp_path):
     (tmp_path / "other.toml").write_text("port = 1")
     say(CONFIG=str(tmp_path / "other.toml"))
@@ -61,6 +74,7 @@ def test_what_is_usual_in_a_command_is_so_where_nothing_is_said(say, file):
         ("compile = 1", r"compile in .*spyv4\.toml must be a valid boolean, not 1"),
         ('classes = "cat"', r"classes in .*spyv4\.toml must be a valid array, not 'cat'"),
         ("reads = 40", "reads must be at most 32, not 40"),
+        ('reads = "often"', "must be a whole number of at least 1, or 'auto', not 'often'"),
         ("port =", r"spyv4\.toml is not valid TOML: "),
     ],
 )

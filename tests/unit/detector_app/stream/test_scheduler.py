@@ -145,3 +145,47 @@ def test_a_broken_network_is_said_to_everybody(scheduler, monkeypatch, caplog):
     with pytest.raises(DetectorFailedError):
         submit(scheduler, IMAGE, OPTIONS)
     assert "ZeroDivisionError" in caplog.text
+
+
+# Nothing scores that much, so that the second read agrees with the first.
+EARLY = ReadOptions("auto", 1.0, max_reads=8)
+# Of an untrained network no two reads are alike.
+NEVER = ReadOptions("auto", 0.0, agree_iou=1.0, agree_score=0.0, agree_margin=0.0, max_reads=5)
+
+
+def test_auto_ends_where_reads_agree_or_at_the_most(scheduler):
+    for options, most, taken in ((EARLY, 8, 2), (NEVER, 5, 5)):
+        _, held, release = hold(scheduler)
+        lasts = []
+        work, answer = submit(
+            scheduler,
+            options=options,
+            on_read=lambda look, lasts=lasts: lasts.append(look.finished),
+        )
+        assert work.owed == most
+        release.set()
+        assert answer.result(10) == taken
+        assert lasts == [False] * (taken - 1) + [True]
+        assert work.owed == 0
+        held.result(10)
+
+
+def test_who_ends_early_frees_its_place(scheduler, monkeypatch):
+    monkeypatch.setattr(scheduling, "BATCH", 1)
+    _, held, release = hold(scheduler)
+    reads = []
+    _, early = submit(scheduler, options=EARLY, on_read=noted(reads, "early"))
+    _, other = submit(scheduler, options=ReadOptions(4, 0.5), on_read=noted(reads, "other"))
+    release.set()
+    assert [answer.result(10) for answer in (held, early, other)] == [1, 2, 4]
+    assert reads == ["early", "other", "early", *["other"] * 3]
+
+
+def test_who_waits_for_the_last_read_of_auto_is_told_of_it_alone(scheduler, detector):
+    told = []
+    _, answer = submit(scheduler, on_read=told.append, options=EARLY, last_alone=True)
+    assert answer.result(10) == 2
+    (look,) = told
+    expected = detector.detect(IMAGE, 2, activity=True)
+    (shown,) = look.detections(ReadOptions("auto", 1.0, activity=True))
+    assert shown.firing_rates == pytest.approx(expected.firing_rates, abs=1e-6)

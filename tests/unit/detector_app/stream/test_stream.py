@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,3 +221,39 @@ def test_what_one_stream_cannot_show_fails_that_stream_alone(hub, source, monkey
     assert "the log says more" in str(viewer.stream.feed.error)
     assert "ZeroDivisionError" in caplog.text
     assert submit(hub.scheduler)[1].result(10) == 2
+
+
+def test_auto_says_which_read_is_the_last(hub, source):
+    viewer = watch(hub, source, ReadOptions("auto", 1.0, max_reads=6))
+    source.give(5)
+    wait_until(lambda: level_of(viewer) == 5)
+    updates = viewer.drain()
+    assert [update.detections.reads for update in updates] == [1, 2]
+    assert [update.last for update in updates] == [False, True]
+    assert {update.reads for update in updates} == {6}
+
+
+def test_auto_is_shared_by_those_who_stop_alike(hub, source):
+    options = ReadOptions("auto", 1.0, max_reads=6)
+    first = watch(hub, source, options)
+    others = [
+        Viewer(options),
+        Viewer(replace(options, score_threshold=0.5)),
+        Viewer(replace(options, agree_iou=0.1)),
+    ]
+    for viewer in others:
+        hub.watch(viewer)
+    assert [viewer.stream is first.stream for viewer in others] == [True, False, False]
+    assert len(hub.streams) == 3
+
+
+def test_of_a_clip_that_is_looked_at_auto_every_frame_comes_once(detector, source):
+    hub = Hub(detector, [source], Policy.EVERY)
+    hub.start()
+    viewer = watch(hub, source, ReadOptions("auto", 1.0))
+    source.give(1, 2, 3)
+    source.end()
+    updates = [update for updates in hub.follow(viewer) for update in updates]
+    assert [update.detections.reads for update in updates] == [2, 2, 2]
+    assert levels(updates) == {1, 2, 3}
+    hub.stop()

@@ -30,6 +30,7 @@ def test_the_document_is_strict_json_with_shares():
     assert json.loads(json.dumps(document, allow_nan=False)) == {
         "map": 1.0,
         "map_11pt": 1.0,
+        "mean_reads": None,
         "ap_per_class": {"cat": 1.0, "dog": None},
         "ap_11pt_per_class": {"cat": 1.0, "dog": None},
         "firing_rate": 0.1,
