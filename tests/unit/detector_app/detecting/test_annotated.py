@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detector_app.detecting import annotated
+from detector_app import mp4
 from detector_app.detecting.annotated import ClipCopy, PictureCopy
 from detector_app.detecting.found import Found
 from detector_app.detecting.inputs import Input
@@ -83,7 +83,7 @@ def test_a_file_that_lacks_frames_is_named(tmp_path, monkeypatch):
             self._plain.release()
 
     writer = ClipCopy(tmp_path / "a.mp4", 25.0)
-    monkeypatch.setattr(writer, "_writer", Forgetful())
+    monkeypatch.setattr(writer._clip, "_writer", Forgetful())
     for image in shades((48, 64), (48, 64), (48, 64)):
         writer.write(nothing(image))
     with pytest.raises(OSError, match=r"a\.mp4 holds 2 of 3 frames; is the disk full\?"):
@@ -102,4 +102,4 @@ def test_a_picture_is_written_with_its_boxes(tmp_path, monkeypatch):
     )
     PictureCopy(tmp_path / "b.png").write(dataclasses.replace(found, detections=one))
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "b.png")), one.plot(frame()))
-    assert annotated.CODEC == "mp4v"
+    assert mp4.CODEC == "mp4v"
