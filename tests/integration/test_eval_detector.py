@@ -122,3 +122,30 @@ def test_real_pictures(weights, tmp_path):
     options = ["--eval", "VOC2012:val", "--limit", "4", "--reads", "1", "--json", str(written)]
     assert eval_command(["--voc-root", str(DATA), "--weights", weights, *options]) == 0
     assert json.loads(written.read_text())["images"] == 4
+
+
+def test_auto_beside_numbers_of_reads(weights, year, tmp_path, capsys):
+    written, page, saved = (tmp_path / name for name in ("e.json", "e.html", "P.json"))
+    options = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--weights", weights]
+    options += ["--skip-bad", "--reads", "auto,1,2", "--max-reads", "3", "--no-coco"]
+    options += ["--json", str(written), "--report", str(page)]
+    assert eval_command([*options, "--save-reads", "auto", "--save-predictions", str(saved)]) == 0
+    document = json.loads(written.read_text())
+    assert list(document["by_reads"]) == ["1", "2", "auto"]
+    assert document["settings"]["max_reads"] == 3
+    auto = document["by_reads"]["auto"]
+    assert auto["mean_reads"] == 2  # nothing is found, and nothing again
+    assert auto["detections"] == document["by_reads"]["2"]["detections"]
+    assert auto["spikes"] == pytest.approx(document["by_reads"]["2"]["spikes"])
+    assert "mean reads" in capsys.readouterr().out
+    assert "auto, 2.0" in page.read_text()
+    assert len(json.loads(saved.read_text())) == auto["detections"]
+
+
+def test_auto_alone(weights, year, tmp_path):
+    written, page = tmp_path / "e.json", tmp_path / "e.html"
+    options = ["--voc-root", str(year.parent), "--eval", "VOC2012:val", "--weights", weights]
+    options += ["--skip-bad", "--reads", "auto", "--no-coco"]
+    assert eval_command([*options, "--json", str(written), "--report", str(page)]) == 0
+    assert list(json.loads(written.read_text())["by_reads"]) == ["auto"]
+    assert "as many reads as it takes" in page.read_text()

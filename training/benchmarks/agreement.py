@@ -44,12 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     reads = range(1, arguments.max_reads + 1)
     result = evaluate_detector(detector, images[: arguments.limit], reads, auto=auto)
     rows: list[dict[str, Any]] = [
-        {
-            "reads": key,
-            "mean_reads": scores.mean_reads,
-            "map": scores.mean_ap(),
-            "ms_per_image": scores.ms_per_image,
-        }
+        {"reads": key, "mean_reads": scores.mean_reads, "map": scores.mean_ap()}
         for key, scores in result.scores.items()
     ]
     print(f"{len(result.images)} pictures\n| reads | on average | mAP, % |\n|---|---|---|")

@@ -122,3 +122,14 @@ def test_rates_and_sizes_that_do_not_fit_are_refused() -> None:
         compare(network(), (32, 32), np.zeros((2, 3)), rates(2, 0.1))
     with pytest.raises(ConfigError, match="multiples of 32"):
         compare(network(), (32, 33), rates(1, 0.1), rates(1, 0.1))
+
+
+def test_pictures_of_different_numbers_of_reads_count_by_their_mean() -> None:
+    """One picture of one read, and one of three: the mean of what each takes."""
+    one, three = (compare(network(), (32, 32), rates(n, 0.5), rates(n, 0.5)) for n in (1, 3))
+    mean = rates(3, 0.5)
+    mean[1:] /= 2
+    both = compare(network(), (32, 32), mean, mean, mean_reads=2.0)
+    assert both.twin == one.twin
+    expected = [(a + b) / 2 for a, b in zip(one.network, three.network, strict=True)]
+    assert both.network == pytest.approx(expected)

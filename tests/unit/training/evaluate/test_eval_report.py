@@ -52,3 +52,16 @@ def test_what_a_picture_takes_is_in_the_document_and_in_a_table():
     lines = to_table({"4": scores}, TRUTH).splitlines()
     head = next(index for index, text in enumerate(lines) if "synaptic operations" in text)
     assert lines[head + 1].split() == ["4", "2k", "2,000k", "4,000k", "0.020", "0.037"]
+
+
+def test_mean_reads_are_shown_where_they_are_no_matter_of_course():
+    four, auto = (
+        score_predictions(PREDICTIONS, TRUTH, coco=False, firing_rate=0.5, mean_reads=mean)
+        for mean in (4.0, 2.345)
+    )
+    lines = to_table({"4": four, "auto": auto}, TRUTH).splitlines()
+    assert lines[0].split("  ")[0] == "reads"
+    assert "mean reads" in lines[0]
+    assert [line.split()[:2] for line in lines[1:3]] == [["4", "4.00"], ["auto", "2.35"]]
+    assert "mean reads" not in to_table({"4": four}, TRUTH)
+    assert to_json(auto)["mean_reads"] == 2.345

@@ -5,9 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from spyv4 import Detector, ModelConfig, SPYv4
+from spyv4 import Detector, ModelConfig, ReadOptions, SPYv4
+from tests.unit.detector_app.lively import lively_detector
 from training.data.voc import AnnotatedImage
 from training.errors import DatasetError
+from training.evaluate.evaluation import evaluate_detector
 from training.evaluate.runner import EVALUATION, run_detector
 
 ALL = replace(EVALUATION, score_threshold=0.0)
@@ -77,3 +79,54 @@ def test_a_damaged_picture_is_named(detector, images):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(DatasetError, match=str(path)):
         run_detector(detector, images, (1,))
+
+
+def test_auto_is_what_the_detector_does_picture_by_picture(images):
+    """Where it stops is decided by the boxes as shown; those kept are by the thresholds of mAP."""
+    detector = lively_detector()
+    rule = ReadOptions("auto", 0.62, agree_iou=0.5, agree_score=0.1, agree_margin=0.1, max_reads=5)
+    easy = replace(rule, agree_margin=1.0)
+    auto = {"rule": rule, "easy": easy}
+    results = run_detector(detector, images, (1, 3), auto=auto, options=ALL, batch_size=2)
+    taken = []
+    shown = {"score_threshold": 0.62, "agree_iou": 0.5, "agree_score": 0.1, "agree_margin": 0.1}
+    for index, image in enumerate(images):
+        taken.append(detector.detect(image.image_path, "auto", max_reads=5, **shown).reads)
+        kept = {name: getattr(ALL, name) for name in ("score_threshold", "iou_threshold")}
+        *_, alone = detector.reads(
+            image.image_path, taken[-1], max_detections=1000, activity=True, **kept
+        )
+        rows = results["rule"].predictions.image_indices == index
+        np.testing.assert_allclose(
+            results["rule"].predictions.boxes_xyxy[rows], alone.boxes_xyxy, atol=1e-2
+        )
+    assert len(set(taken)) > 1, taken
+    assert results["rule"].mean_reads == pytest.approx(np.mean(taken))
+    assert (results["easy"].mean_reads, results[3].mean_reads) == (2.0, 3.0)
+    fixed = run_detector(detector, images, (2,), options=ALL, batch_size=2)[2]
+    assert (results["easy"].predictions.scores == fixed.predictions.scores).all()
+    assert results["easy"].firing_rates == pytest.approx(fixed.firing_rates)
+    assert results["easy"].firing_rate == pytest.approx(fixed.firing_rate)
+
+
+def test_what_auto_takes_is_the_mean_of_what_the_pictures_take(images):
+    """Firing rates, time and operations count for a picture as long as it is looked at."""
+    detector = lively_detector()
+    rule = ReadOptions("auto", 0.62, agree_iou=0.5, agree_score=0.1, agree_margin=0.1, max_reads=5)
+    evaluation = evaluate_detector(detector, images, (), auto={"auto": rule})
+    scores = evaluation.scores[evaluation.usual]
+    taken, spikes, energy, rates = [], [], [], []
+    for image in images:
+        options = {name: getattr(rule, name) for name in ("agree_iou", "agree_score")}
+        options |= {"agree_margin": 0.1, "max_reads": 5, "score_threshold": 0.62}
+        found = list(detector.reads(image.image_path, "auto", activity=True, **options))
+        taken.append(len(found))
+        spikes.append(found[-1].operations["spikes"])
+        energy.append(found[-1].operations["energy_mj"])
+        rates += [np.mean(list(each.firing_rates.values())) for each in found]
+    assert len(set(taken)) > 1, taken
+    assert scores.mean_reads == pytest.approx(np.mean(taken))
+    assert scores.operations.network.spikes == pytest.approx(np.mean(spikes), rel=1e-4)
+    assert scores.operations.network.energy_mj == pytest.approx(np.mean(energy), rel=1e-4)
+    assert scores.firing_rate == pytest.approx(np.mean(rates), rel=1e-4)
+    assert scores.ms_per_image > 0
