@@ -54,19 +54,7 @@ def _add_detector(model: Group) -> None:
         type=_read_counts,
         help="numbers of reads to report, and auto for until two reads agree (default: 1,2,4,8)",
     )
-    for name, kind, meaning in (
-        ("agree_iou", share, "least IoU of two boxes that agree"),
-        ("agree_score", share, "most that their scores differ by"),
-        ("agree_margin", share, "boxes less than this above the threshold may come and go"),
-        ("max_reads", positive, "reads after which looking ends"),
-    ):
-        model.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            default=getattr(ReadOptions(), name),
-            metavar="N" if kind is positive else "A",
-            help=f"of auto: {meaning} (default: %(default)s)",
-        )
+    _add_agreement(model)
     model.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto")
     model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     model.add_argument(
@@ -84,6 +72,26 @@ def _add_detector(model: Group) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="size that pictures are stretched to (default: that of the weights)",
     )
+    _add_thresholds(model)
+
+
+def _add_agreement(model: Group) -> None:
+    for name, kind, meaning in (
+        ("agree_iou", share, "least IoU of two boxes that agree"),
+        ("agree_score", share, "most that their scores differ by"),
+        ("agree_margin", share, "boxes less than this above the threshold may come and go"),
+        ("max_reads", positive, "reads after which looking ends"),
+    ):
+        model.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=getattr(ReadOptions(), name),
+            metavar="N" if kind is positive else "A",
+            help=f"of auto: {meaning} (default: %(default)s)",
+        )
+
+
+def _add_thresholds(model: Group) -> None:
     model.add_argument(
         *SCORE_THRESHOLD_NAMES,
         type=share,

@@ -13,7 +13,7 @@ from spyv4.options import ReadOptions
 from training.data.voc import AnnotatedImage
 from training.evaluate.ground_truth import GroundTruth, ground_truth_of
 from training.evaluate.predictions import Predictions
-from training.evaluate.runner import EVALUATION, run_detector
+from training.evaluate.runner import EVALUATION, ReadResult, run_detector
 from training.evaluate.scores import Scores, score_predictions
 
 
@@ -71,21 +71,7 @@ def evaluate_detector(
         detector, images, reads, auto=auto, options=options, batch_size=batch_size
     )
     scores = {
-        str(count): score_predictions(
-            result.predictions,
-            truth,
-            coco=coco,
-            firing_rate=result.firing_rate,
-            ms_per_image=result.ms_per_image,
-            operations=compare(
-                detector.config,
-                detector.image_size,
-                result.firing_rates,
-                result.message_rates,
-                mean_reads=result.mean_reads,
-            ),
-            mean_reads=result.mean_reads,
-        )
+        str(count): _scores_of(detector, result, truth, coco=coco)
         for count, result in results.items()
     }
     found = {str(count): result.predictions for count, result in results.items()}
@@ -94,3 +80,23 @@ def evaluate_detector(
     last = max(reads)
     shown = str(usual if usual in reads else last)
     return Evaluation(images, truth, found, scores, shown, results[last].firing_rates)
+
+
+def _scores_of(detector: Detector, result: ReadResult, truth: GroundTruth, *, coco: bool) -> Scores:
+    """What was found at one number of reads against the truth."""
+    taken = compare(
+        detector.config,
+        detector.image_size,
+        result.firing_rates,
+        result.message_rates,
+        mean_reads=result.mean_reads,
+    )
+    return score_predictions(
+        result.predictions,
+        truth,
+        coco=coco,
+        firing_rate=result.firing_rate,
+        ms_per_image=result.ms_per_image,
+        operations=taken,
+        mean_reads=result.mean_reads,
+    )
