@@ -41,6 +41,7 @@ from detector_app.http.schemas import (
     read_result,
 )
 from detector_app.http.security import Security
+from detector_app.http.uploads import discard_body
 from detector_app.http.video import Clips
 from detector_app.http.viewing import hello
 from detector_app.settings import Settings
@@ -145,7 +146,9 @@ async def _say_error(request: Request, error: Exception) -> JSONResponse:
     return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says more")
 
 
-async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _say_invalid(request: Request, error: Exception) -> JSONResponse:
+    """A query that cannot be, in one line, once the client has sent what it began to send."""
+    await discard_body(request)
     findings = error.errors() if isinstance(error, RequestValidationError) else []
     return _say(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(list(findings)))
 

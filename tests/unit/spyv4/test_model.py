@@ -248,10 +248,11 @@ def test_leaky_network_averages_what_the_other_reads_out() -> None:
 def test_activity_counts_the_spikes(model: SPYv4) -> None:
     state = model.run(pictures(), 2)[1]
     _, _, spikes = model.step_from_current(model.current(pictures()), state)
-    rates, _, rasters = summarise(spikes)
+    rates, _, rasters, heat = summarise(spikes)
     flat = tuple(spikes.values())
     assert rates.shape == (2, 19)
     assert rasters.shape == (2, 19, RASTER_NEURONS)
+    torch.testing.assert_close(heat.mean(dim=(2, 3)), rates)
     for picture, layer in itertools.product(range(2), range(19)):
         tensor = flat[layer][picture]
         assert rates[picture, layer].item() == pytest.approx(tensor.mean().item())
