@@ -11,7 +11,7 @@ from tests.unit.detector_app.lively import lively_detector
 
 pytestmark = pytest.mark.browser
 
-CLIP_SIZE = (180, 320)
+CLIP_SIZE = (432, 768)
 VIEWPORTS = ((1440, 900, 1), (1280, 720, 1), (390, 844, 3))
 
 # Width to height of the canvas on the screen, at the first sight of a picture of that size.

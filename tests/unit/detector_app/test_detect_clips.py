@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import threading
 
@@ -129,7 +128,8 @@ def interrupt_at_frame(monkeypatch, number, times=1):
         looked.append(1)
         if len(looked) == number:
             for _ in range(times):
-                os.kill(os.getpid(), signal.SIGINT)
+                # Not os.kill: another thread might get it, and two that pend become one.
+                signal.raise_signal(signal.SIGINT)
         return plain(*arguments, **options)
 
     monkeypatch.setattr(Detector, "read_batch", counted)
