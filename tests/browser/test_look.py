@@ -30,6 +30,7 @@ PROPORTION = """([width, height]) => {
 # box whose corner is (100, 100).
 DRAW = """async ({found, ghosts, read}) => {
   const {view, stage, connection} = spyv4;
+  while (!view.newest) await new Promise(requestAnimationFrame);
   connection.socket.onmessage = null;
   const grey = new OffscreenCanvas(400, 300);
   const context = grey.getContext("2d");
