@@ -128,7 +128,6 @@ def interrupt_at_frame(monkeypatch, number, times=1):
         looked.append(1)
         if len(looked) == number:
             for _ in range(times):
-                # Not os.kill: another thread might get it, and two that pend become one.
                 signal.raise_signal(signal.SIGINT)
         return plain(*arguments, **options)
 
@@ -155,6 +154,15 @@ def test_ctrl_c_among_pictures(pictures, tmp_path, monkeypatch, capsys):
     assert "stopped after 1 files" in capsys.readouterr().err
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_does_not_wait(clip, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     interrupt_at_frame(monkeypatch, 4, times=2)
