@@ -15,15 +15,16 @@ and PIL pictures as PNG, so that the same boxes are found in them as here. Every
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
 from detector_app.http.schemas import Health
 from detector_app.questions import (
     Asked,
+    AskedKeywords,
     Question,
     annotated_question,
     detect_question,
@@ -34,7 +35,6 @@ from detector_app.questions import (
 )
 from spyv4 import Detections
 from spyv4.errors import ArgumentError
-from spyv4.options import Reads
 from spyv4.preprocess import Picture
 
 T = TypeVar("T")
@@ -82,12 +82,7 @@ class Client:
     def detect(
         self,
         image: Picture,
-        *,
-        reads: Reads | None = None,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        agnostic_nms: bool | None = None,
+        **asked: Unpack[AskedKeywords],
     ) -> Detections:
         """Find things in a picture.
 
@@ -106,39 +101,26 @@ class Client:
             The boxes after the last read, as `Detector.detect` would give them there; scores have
             four decimals, pixels two, and there are no rasters.
         """
-        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
-        return self._ask(detect_question(image, asked))
+        return self._ask(detect_question(image, Asked(**asked)))
 
     def reads(
         self,
         image: Picture,
-        *,
-        reads: Reads | None = None,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        agnostic_nms: bool | None = None,
+        **asked: Unpack[AskedKeywords],
     ) -> list[Detections]:
         """The boxes after every read; the arguments are those of `detect`.
 
         The last also has the times, which are those of all reads together.
         """
-        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
-        return self._ask(reads_question(image, asked))
+        return self._ask(reads_question(image, Asked(**asked)))
 
     def annotated(
         self,
         image: Picture,
-        *,
-        reads: Reads | None = None,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        agnostic_nms: bool | None = None,
+        **asked: Unpack[AskedKeywords],
     ) -> bytes:
         """A JPEG file of the picture with its boxes; the arguments are those of `detect`."""
-        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
-        return self._ask(annotated_question(image, asked))
+        return self._ask(annotated_question(image, Asked(**asked)))
 
     def health(self) -> Health:
         """How the server is; also where it is ill."""
@@ -188,44 +170,26 @@ class AsyncClient:
     async def detect(
         self,
         image: Picture,
-        *,
-        reads: Reads | None = None,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        agnostic_nms: bool | None = None,
+        **asked: Unpack[AskedKeywords],
     ) -> Detections:
         """As `Client.detect`."""
-        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
-        return await self._look(detect_question, image, asked)
+        return await self._look(detect_question, image, Asked(**asked))
 
     async def reads(
         self,
         image: Picture,
-        *,
-        reads: Reads | None = None,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        agnostic_nms: bool | None = None,
+        **asked: Unpack[AskedKeywords],
     ) -> list[Detections]:
         """As `Client.reads`."""
-        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
-        return await self._look(reads_question, image, asked)
+        return await self._look(reads_question, image, Asked(**asked))
 
     async def annotated(
         self,
         image: Picture,
-        *,
-        reads: Reads | None = None,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        agnostic_nms: bool | None = None,
+        **asked: Unpack[AskedKeywords],
     ) -> bytes:
         """As `Client.annotated`."""
-        asked = Asked(reads, score_threshold, iou_threshold, classes, agnostic_nms)
-        return await self._look(annotated_question, image, asked)
+        return await self._look(annotated_question, image, Asked(**asked))
 
     async def health(self) -> Health:
         """As `Client.health`."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 import cv2
 import httpx
@@ -41,15 +41,25 @@ REFUSALS: Mapping[int, type[RefusedError]] = {
 }
 
 
-@dataclass(frozen=True)
-class Asked:
-    """How a picture is to be looked at; what is None is as the server has it."""
+class AskedKeywords(TypedDict, total=False):
+    """The fields of `Asked` as keywords of the clients' methods."""
 
     reads: Reads | None
     score_threshold: float | None
     iou_threshold: float | None
     classes: Sequence[str] | None
     agnostic_nms: bool | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a picture is to be looked at; what is None is as the server has it."""
+
+    reads: Reads | None = None
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    classes: Sequence[str] | None = None
+    agnostic_nms: bool | None = None
 
     def params(self) -> dict[str, Any]:
         """The same as parameters of the query."""

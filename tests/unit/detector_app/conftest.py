@@ -3,6 +3,7 @@ import pytest
 
 from detector_app.stream.demo import DemoSource
 from detector_app.stream.hub import Hub
+from detector_app.stream.scheduler import Scheduler
 from spyv4 import Detector
 from tests.helpers.clips import write_clip
 from tests.unit.detector_app.lively import lively_detector
@@ -17,6 +18,14 @@ def detector() -> Detector:
 @pytest.fixture
 def source():
     return ScriptedSource()
+
+
+@pytest.fixture
+def scheduler(detector):
+    made = Scheduler(detector)
+    made.start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture

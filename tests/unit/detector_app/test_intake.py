@@ -12,7 +12,6 @@ import pytest
 from detector_app.errors import ServerBusyError, ServerClosingError
 from detector_app.http import intake
 from detector_app.http.intake import Intake, Room
-from detector_app.stream.scheduler import Scheduler
 from spyv4 import ReadOptions
 from spyv4.errors import ImageError
 from tests.unit.detector_app.running import hold
@@ -39,14 +38,6 @@ def decoding(monkeypatch):
     monkeypatch.setattr(intake, "PIXELS_IN_FLIGHT", 2 * PIXELS)
     monkeypatch.setattr(intake, "DECODERS", 8)
     return images, go_on
-
-
-@pytest.fixture
-def scheduler(detector):
-    made = Scheduler(detector)
-    made.start()
-    yield made
-    made.stop()
 
 
 async def until(condition):

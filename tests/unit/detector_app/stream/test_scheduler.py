@@ -14,14 +14,6 @@ from tests.unit.detector_app.running import IMAGE, OPTIONS, hold, submit
 from tests.unit.detector_app.scripted import wait_until
 
 
-@pytest.fixture
-def scheduler(detector):
-    made = Scheduler(detector)
-    made.start()
-    yield made
-    made.stop()
-
-
 def noted(reads, name):
     """Note whose read it was."""
     return lambda _look: reads.append(name)
