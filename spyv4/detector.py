@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, Unpack, get_args, overload
 
 from spyv4.closest import class_labels, names_closest
+from spyv4.checkpoint import read_config
 from spyv4.config import ModelConfig, height_and_width
+from spyv4.engine import Network, open_network
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4, SPYv4State
@@ -14,7 +16,8 @@ from spyv4.options import ReadKeywords, ReadOptions, Reads
 from spyv4.preprocess import Picture
 from spyv4.rounds import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
-from spyv4.runtime.torch_runtime import Precision, TorchRuntime, pick_device
+from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
+from spyv4.runtime.ways import Exact, Precision
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
 
@@ -49,7 +52,7 @@ class Detector:
         runtime: RuntimeName = "auto",
         device: str = "auto",
         precision: Precision = "auto",
-        compile: bool = False,  # noqa: A002 (torch's own word for it)
+        compile: bool | None = None,  # noqa: A002 (torch's own word for it)
         image_size: int | tuple[int, int] | None = None,
     ) -> "Detector":
         """Load a detector.
@@ -59,8 +62,11 @@ class Detector:
                 default when left out.
             runtime: `torch` or `onnx`; `auto` takes onnx for a .onnx file, else torch.
             device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
-            precision: of the torch runtime.
-            compile: run through `torch.compile`: slower to start, faster afterwards.
+            precision: of the torch runtime; `auto` for the fastest on this machine, which the first
+                call measures for about two seconds and every later one remembers.
+            compile: True for a step that is compiled ahead of time, which is built where it is not
+                there yet and takes a minute and a C++ compiler; False for none; None for the one
+                that is there already, unless it was measured to be slower.
             image_size: (height, width), or the side of a square, in multiples of 32; the network's
                 own by default.
 
@@ -87,13 +93,13 @@ class Detector:
             model = load_weights(weights)
             size = height_and_width(model.config.image_size if image_size is None else image_size)
             return cls(export_and_load(model, size, device), image_size=size)
-        model, where = load_weights(weights), pick_device(device)
-        plain = TorchRuntime(model, where, precision=precision, compile_step=compile)
-        return cls(plain, image_size=image_size)
+        size = height_and_width(read_config(path).image_size if image_size is None else image_size)
+        network = Network(path, size, pick_device(device))
+        return cls(open_network(network, precision=precision, compiled=compile), image_size=size)
 
     @classmethod
     def from_model(
-        cls, model: SPYv4, *, device: str = "cpu", precision: Precision = "float32"
+        cls, model: SPYv4, *, device: str = "cpu", precision: Exact = "float32"
     ) -> "Detector":
         """A detector that owns `model`, whose batch norms it folds."""
         return cls(TorchRuntime(model, pick_device(device), precision=precision))
