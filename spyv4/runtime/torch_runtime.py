@@ -2,12 +2,13 @@
 
 import platform
 import shutil
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from spyv4.activity import Activity, summarise
+from spyv4.choices import Precision
 from spyv4.config import ModelConfig
 from spyv4.errors import ArgumentError, RuntimeUnavailableError
 from spyv4.network.readout import Maps
@@ -15,8 +16,6 @@ from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.int8 import quantise
 from spyv4.runtime.precision import faster_precision
-
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 def pick_device(device: str) -> torch.device:
