@@ -34,3 +34,13 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_the_names_of_models_are_those_of_the_presets():
     assert tuple(MODEL_PRESETS) == MODEL_NAMES
+
+
+def test_a_detector_looks_without_the_compiler_of_torch():
+    code = (
+        "import sys, numpy; from spyv4 import Detector; "
+        "Detector.load().detect(numpy.zeros((64, 64, 3), numpy.uint8), 2, activity=True); "
+        "print([m for m in ('torch._dynamo', 'torch._inductor', 'sympy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
