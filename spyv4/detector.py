@@ -2,26 +2,24 @@
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack, get_args, overload
+from typing import Any, Unpack, get_args, overload
 
-from spyv4.closest import class_labels, names_closest
 from spyv4.checkpoint import read_config
+from spyv4.choices import Exact, Precision, Reads, RuntimeName
+from spyv4.closest import class_labels, names_closest
 from spyv4.config import ModelConfig, height_and_width
 from spyv4.engine import Network, open_network
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.network.table import LAYER_NAMES
-from spyv4.options import ReadKeywords, ReadOptions, Reads
+from spyv4.options import ReadKeywords, ReadOptions
 from spyv4.preprocess import Picture
 from spyv4.rounds import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
-from spyv4.runtime.ways import Exact, Precision
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
-
-RuntimeName = Literal["auto", "torch", "onnx"]
 
 
 class Detector:

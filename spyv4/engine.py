@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from spyv4.choices import Exact, Precision
 from spyv4.errors import CheckpointError
 from spyv4.files import file_sha256
 from spyv4.runtime import cache
@@ -20,7 +21,7 @@ from spyv4.runtime.base import Runtime
 from spyv4.runtime.choice import Choice, precisions, time_reads
 from spyv4.runtime.step_package import StepPackage
 from spyv4.runtime.torch_runtime import TorchRuntime
-from spyv4.runtime.ways import Engine, Exact, Precision, Way
+from spyv4.runtime.ways import Engine, Way
 from spyv4.weights import load_weights, measured_precisions
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,9 @@ def _way(network: Network, wanted: Exact | None, compiled: bool | None) -> Way:
         choice = measure_eager(network)
     if choice is not None and choice.complete:
         engines: Mapping[bool | None, tuple[Engine, ...]] = {True: ("compiled",), False: ("eager",)}
-        if (way := choice.fastest(engines.get(compiled, ("eager", "compiled")), wanted)) is not None:
+        if (
+            way := choice.fastest(engines.get(compiled, ("eager", "compiled")), wanted)
+        ) is not None:
             return way
     if wanted is None and choice is not None and (eager := choice.fastest(("eager",))) is not None:
         wanted = eager.precision

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from spyv4 import Detections, ReadOptions
+from spyv4.choices import AUTO, Reads
 from spyv4.closest import class_labels, did_you_mean
 from spyv4.errors import ArgumentError
-from spyv4.options import AUTO, Reads, or_auto
+from spyv4.options import or_auto
 
 AskedReads = Annotated[Reads, or_auto(Annotated[int, Field(ge=1)])]
 """`Reads` as clients ask for them; the most is the server's."""

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 
+from spyv4.choices import Exact
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.int8 import has_fast_int8
 from spyv4.runtime.torch_runtime import has_bfloat16
-from spyv4.runtime.ways import Engine, Exact, Way
+from spyv4.runtime.ways import Engine, Way
 
 MIN_ROUNDS, BUDGET_S = 3, 2.0
 CLEAR_GAIN = 0.95

@@ -123,7 +123,9 @@ def check_step(runtime: TorchRuntime, image_size: tuple[int, int], package: Step
     state = runtime.step(prepared, runtime.initial_state(1, image_size)).state
     expected, _ = tree_flatten(runtime.step(prepared, state, activity=True))
     found, _ = tree_flatten(package.step(prepared, state))
-    apart = [(a.float() - b.float()).abs() > TOLERANCE for a, b in zip(expected, found, strict=True)]
+    apart = [
+        (a.float() - b.float()).abs() > TOLERANCE for a, b in zip(expected, found, strict=True)
+    ]
     share = torch.cat([each.flatten() for each in apart]).float().mean().item()
     if not share <= MAX_DIFFERING_SHARE:
         raise RuntimeUnavailableError(

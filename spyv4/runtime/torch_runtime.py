@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from spyv4.activity import summarise
+from spyv4.choices import Exact
 from spyv4.config import ModelConfig
 from spyv4.errors import ArgumentError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.int8 import quantise
 from spyv4.runtime.step_package import StepPackage
-from spyv4.runtime.ways import Exact, Way
+from spyv4.runtime.ways import Way
 
 
 def pick_device(device: str) -> torch.device:

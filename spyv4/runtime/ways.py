@@ -8,8 +8,8 @@ to the order of their sums. The card of the shipped weights (weights/README.md) 
 
 from typing import Literal, NamedTuple
 
-Exact = Literal["float32", "bfloat16", "int8"]
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
+from spyv4.choices import Exact
+
 Engine = Literal["eager", "compiled", "onnx"]
 
 

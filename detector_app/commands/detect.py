@@ -1,16 +1,12 @@
-"""The command `spyv4-detect`, which needs no extra but for `--track`."""
+"""`spyv4-detect`: find things in pictures and clips; it needs no extra but for `--track`."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from detector_app.detecting.inputs import Targets, find_inputs
-from detector_app.detecting.job import Job
-from detector_app.detecting.looking import Looker
-from detector_app.detecting.outputs import NamedFiles, Outputs
-from detector_app.detecting.stopping import stop_on_interrupt
-from detector_app.settings import add_model_options, load_settings
-from detector_app.stream.sources import quieten
+from detector_app.commands.options import add_model_options
+from spyv4.choices import MAX_READS
 from spyv4.commandline import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -19,12 +15,14 @@ from spyv4.commandline import (
     positive,
     run_command,
 )
-from spyv4.config import MAX_READS
 from spyv4.extras import require_extra
+
+if TYPE_CHECKING:
+    from detector_app.detecting.looking import Looker
 
 
 def detect_command(argv: list[str] | None = None) -> int:
-    """`spyv4-detect`: find things in pictures and clips."""
+    """The console script."""
     parser = build_parser(
         "spyv4-detect",
         "Find things in pictures and clips; write annotated copies, JSON and more.",
@@ -90,6 +88,12 @@ def _add_looking(group: argparse._ArgumentGroup) -> None:
 
 
 def _detect(arguments: argparse.Namespace) -> int:
+    from detector_app.detecting.inputs import Targets, find_inputs
+    from detector_app.detecting.job import Job
+    from detector_app.detecting.outputs import NamedFiles, Outputs
+    from detector_app.detecting.stopping import stop_on_interrupt
+    from detector_app.stream.sources import quieten
+
     quieten()
     if arguments.track:
         require_extra("track", "identities across frames")
@@ -120,8 +124,11 @@ def _detect(arguments: argparse.Namespace) -> int:
     return EXIT_USAGE if problems or job.problems else EXIT_OK
 
 
-def _looker(arguments: argparse.Namespace) -> Looker:
+def _looker(arguments: argparse.Namespace) -> "Looker":
     """The detector, loaded, and how it is to look."""
+    from detector_app.detecting.looking import Looker
+    from detector_app.settings import load_settings
+
     settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
     detector = settings.load_detector()
     options = settings.read_options(detector.config)

@@ -1,67 +1,26 @@
-"""The console scripts of the detector package: export and benchmark."""
+"""`spyv4-bench`: how fast the network is here, or what it is made of."""
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from spyv4.bench import describe, time_runtimes
+from spyv4.choices import MODEL_NAMES
 from spyv4.commandline import build_parser, positive, run_command
-from spyv4.config import MODEL_PRESETS, check_image_size, check_reads, model_preset
+from spyv4.commands.options import add_image_size, image_size
 from spyv4.errors import ArgumentError
-from spyv4.extras import require_extra
-from spyv4.network.spyv4 import SPYv4
-from spyv4.runtime.torch_runtime import TorchRuntime, device_name, pick_device
-from spyv4.weights import load_weights
-
-
-def export_command(argv: list[str] | None = None) -> int:
-    """`spyv4-export`."""
-    parser = build_parser(
-        "spyv4-export",
-        "Write the one-read step (images, state -> head maps, state) as ONNX and check it.",
-        "spyv4-export --output spyv4-nano.onnx",
-    )
-    parser.add_argument("--weights", help="name or file (the shipped default)")
-    parser.add_argument("--output", type=Path, required=True, help="the .onnx file to write")
-    _add_image_size(parser)
-    return run_command(parser, _export, argv)
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    require_extra("onnx", "ONNX export and its check")
-    from spyv4.runtime.onnx_export import check_export, export_onnx
-
-    model = load_weights(arguments.weights)
-    size = _image_size(arguments, model.config.image_size)
-    if arguments.output.suffix != ".onnx":
-        raise ArgumentError(f"--output must end in .onnx, not {arguments.output.name!r}")
-    export_onnx(model, arguments.output, size)
-    passed = True
-    for check in check_export(model, arguments.output, size):
-        passed = passed and check.passed
-        print(
-            f"{check.state:>8} state: largest difference from torch {check.largest:.1e}, "
-            f"{check.differing_share:.4%} of the values differ by a flipped spike "
-            f"({'ok' if check.passed else 'FAILED'})"
-        )
-    print(f"wrote {arguments.output} for pictures of {size[0]} x {size[1]}, any batch")
-    return 0 if passed else 1
 
 
 def bench_command(argv: list[str] | None = None) -> int:
-    """`spyv4-bench`."""
+    """The console script."""
     parser = build_parser(
         "spyv4-bench",
         "Time one read by every way of running the network, or describe the network.",
         "spyv4-bench --model spyv4 --image-size 416 416",
     )
     add = parser.add_argument
-    add("--model", choices=list(MODEL_PRESETS), help="network of random parameters")
+    add("--model", choices=MODEL_NAMES, help="network of random parameters")
     add("--weights", help="name or file, instead of --model (the shipped default)")
-    _add_image_size(parser)
+    add_image_size(parser)
     add("--describe", action="store_true", help="parameters, neurons, GFLOP a read; no timing")
     add("--batch-size", type=positive, default=1)
     add("--reads", type=int, default=4, help="reads a round (%(default)s)")
@@ -81,6 +40,14 @@ def bench_command(argv: list[str] | None = None) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.weights is not None:
         raise ArgumentError("give --model or --weights, not both")
+    import torch
+
+    from spyv4.bench import describe, time_runtimes
+    from spyv4.config import check_reads, model_preset
+    from spyv4.network.spyv4 import SPYv4
+    from spyv4.runtime.torch_runtime import TorchRuntime, device_name, pick_device
+    from spyv4.weights import load_weights
+
     check_reads(arguments.reads)
 
     def build() -> SPYv4:
@@ -90,7 +57,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         return load_weights(arguments.weights)
 
     config = build().config
-    size = _image_size(arguments, config.image_size)
+    size = image_size(arguments, config.image_size)
     report = describe(config, size)
     if not arguments.describe:
         device = pick_device(arguments.device)
@@ -122,21 +89,3 @@ def _as_text(report: dict[str, Any]) -> str:
         for row in report.get("timings", [])
     ]
     return "\n".join(facts + timings)
-
-
-def _add_image_size(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="pixels, multiples of 32 (the network's own)",
-    )
-
-
-def _image_size(arguments: argparse.Namespace, default: tuple[int, int]) -> tuple[int, int]:
-    if arguments.image_size is None:
-        return default
-    size = (arguments.image_size[0], arguments.image_size[1])
-    check_image_size(size)
-    return size
