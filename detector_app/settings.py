@@ -47,7 +47,9 @@ class Settings:
         runtime: how the network is run.
         device: where it is run: cpu, cuda, or auto for the GPU where there is one.
         precision: of the torch runtime; int8 is the fastest on many processors.
-        compile: whether torch compiles the network first.
+        compile: whether the network is compiled ahead of time (torch): true before it starts, false
+            never, nothing while it runs.
+        retune: measure again which way of running is the fastest here.
         reads: reads of a live frame at first, `auto` for until two successive ones agree, None for
             the model's own.
         agree_iou: least IoU of two boxes that agree, 0..1; of `auto`, as the three that follow.
@@ -89,7 +91,8 @@ class Settings:
     runtime: RuntimeName = "auto"
     device: str = "auto"
     precision: Precision = "auto"
-    compile: bool = False
+    compile: bool | None = None
+    retune: bool = False
     reads: Annotated[AnyReads | None, READ_LIMITS] = None
     agree_iou: Share = ReadOptions().agree_iou
     agree_score: Share = ReadOptions().agree_score
@@ -193,6 +196,7 @@ class Settings:
                 device=self.device,
                 precision=self.precision,
                 compile=self.compile,
+                retune=self.retune,
             ).result()
 
 

@@ -23,7 +23,8 @@ from spyv4.runtime.torch_runtime import TorchRuntime, can_compile
 from spyv4.runtime.ways import Way
 
 logger = logging.getLogger(__name__)
-LOWEST_PRIORITY = 19
+NICENESS = 5
+"""Lower than the network that it builds for, and yet not starved by a stream without a pause."""
 
 
 class Builder:
@@ -55,7 +56,7 @@ class Builder:
         command = [sys.executable, "-m", "spyv4.background", str(self._network.weights), *size]
         command += ["--threads", threads, "--first", self._runtime.precision]
         self.state = "building"
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
         self._thread.start()
 
     def stop(self) -> None:
@@ -66,9 +67,9 @@ class Builder:
 
     def _follow(self) -> None:
         """Take what the process reports, a line of JSON each."""
-        process = self._process
-        assert process is not None and process.stdout is not None  # noqa: PT018
-        with process.stdout as lines:
+        if (process := self._process) is None or (lines := process.stdout) is None:
+            return
+        with lines:
             for line in lines:
                 self._take(json.loads(line))
         if process.wait() != 0 and self.state == "building":
@@ -84,9 +85,12 @@ class Builder:
             if (way := self._choice.fastest()) not in (None, self._runtime.way):
                 logger.info("measured: %s is faster here, and is taken at the next start", way)
         elif report["precision"] == self._runtime.precision:
-            if (step := known_step(self._network, self._runtime.precision)) is not None:
-                self._runtime.use(step)
-                logger.info("from now on reads are made by %s", self._runtime.description)
+            self._swap()
+
+    def _swap(self) -> None:
+        if (step := known_step(self._network, self._runtime.precision)) is not None:
+            self._runtime.use(step)
+            logger.info("from now on reads are made by %s", self._runtime.description)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--first", required=True)
     arguments = parser.parse_args(argv)
-    os.nice(LOWEST_PRIORITY)
+    os.nice(NICENESS)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     torch.set_num_threads(arguments.threads)

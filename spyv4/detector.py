@@ -2,13 +2,14 @@
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Unpack, get_args, overload
+from typing import Any, NamedTuple, Unpack, get_args, overload
 
+from spyv4.background import Builder
 from spyv4.checkpoint import read_config
 from spyv4.choices import Exact, Precision, Reads, RuntimeName
 from spyv4.closest import class_labels, names_closest
 from spyv4.config import ModelConfig, height_and_width
-from spyv4.engine import Network, open_network
+from spyv4.engine import Network, forget, open_network
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4, SPYv4State
@@ -20,6 +21,21 @@ from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
+
+
+class Engine(NamedTuple):
+    """How a network is run.
+
+    Attributes:
+        description: for people.
+        build: `none`, `building`, `done` or `failed`: of the ways that are compiled ahead of time.
+        read_ms: milliseconds of a read of one picture by every way that was timed on this machine,
+            when it was first met.
+    """
+
+    description: str
+    build: str
+    read_ms: dict[str, float]
 
 
 class Detector:
@@ -40,6 +56,7 @@ class Detector:
         self.runtime = runtime
         size = runtime.config.image_size if image_size is None else image_size
         self.image_size = height_and_width(size)
+        self._builder: Builder | None = None
 
     @classmethod
     @names_closest
@@ -52,6 +69,7 @@ class Detector:
         precision: Precision = "auto",
         compile: bool | None = None,  # noqa: A002 (torch's own word for it)
         image_size: int | tuple[int, int] | None = None,
+        retune: bool = False,
     ) -> "Detector":
         """Load a detector.
 
@@ -67,6 +85,7 @@ class Detector:
                 that is there already, unless it was measured to be slower.
             image_size: (height, width), or the side of a square, in multiples of 32; the network's
                 own by default.
+            retune: forget what was measured and built of these weights on this machine first.
 
         Raises:
             ArgumentError: if `runtime`, `device` or `precision` is none of the choices.
@@ -93,7 +112,12 @@ class Detector:
             return cls(export_and_load(model, size, device), image_size=size)
         size = height_and_width(read_config(path).image_size if image_size is None else image_size)
         network = Network(path, size, pick_device(device))
-        return cls(open_network(network, precision=precision, compiled=compile), image_size=size)
+        if retune:
+            forget(network)
+        opened = open_network(network, precision=precision, compiled=compile)
+        detector = cls(opened, image_size=size)
+        detector._builder = Builder(network, opened)
+        return detector
 
     @classmethod
     def from_model(
@@ -106,6 +130,30 @@ class Detector:
     def config(self) -> ModelConfig:
         """Configuration of the network."""
         return self.runtime.config
+
+    def compile_in_background(self) -> None:
+        """Build what is compiled ahead of time in a process of its own, and swap it in when ready.
+
+        It takes minutes of a core at a lower priority; reads go on meanwhile. Does nothing where
+        everything is there already, where there is no C++ compiler, for networks that were not
+        loaded from weights, and on GPUs.
+        """
+        if self._builder is not None:
+            self._builder.start()
+
+    def close(self) -> None:
+        """End what `compile_in_background` began; at any time, and more than once."""
+        if self._builder is not None:
+            self._builder.stop()
+
+    @property
+    def engine(self) -> Engine:
+        """How the network runs at the moment, and what is known of other ways."""
+        if self._builder is None:
+            return Engine(self.runtime.description, "none", {})
+        choice = self._builder.choice
+        times = {} if choice is None else {str(way): ms for way, ms in choice.read_ms.items()}
+        return Engine(self.runtime.description, self._builder.state, times)
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -101,6 +101,11 @@ def _way(network: Network, wanted: Exact | None, compiled: bool | None) -> Way:
     return Way("eager" if compiled is False else "compiled", wanted or "float32")
 
 
+def forget(network: Network) -> None:
+    """Remember nothing of a network on this machine, measured or built."""
+    cache.forget(network.key)
+
+
 def recalled(network: Network) -> Choice | None:
     """What was measured of a network on this machine; None for nothing."""
     facts = cache.recall(network.key)

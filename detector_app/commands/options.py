@@ -60,7 +60,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: auto")
     parser.add_argument("--precision", choices=get_args(Precision), help="torch (default: auto)")
     parser.add_argument(
-        "--compile", action="store_true", default=None, help="compile the network first (torch)"
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="compile the network first, or never (default: beside the work, for what goes on)",
+    )
+    parser.add_argument(
+        "--retune",
+        action="store_true",
+        default=None,
+        help="measure anew which way of running is the fastest here",
     )
     parser.add_argument(
         "--reads",

@@ -174,6 +174,18 @@ class SourceHealth(BaseModel):
     per_second: float = Field(description="frames")
 
 
+class EngineHealth(BaseModel):
+    """How the network is run."""
+
+    description: str
+    build: str = Field(
+        description="none, building, done or failed: of what is compiled ahead of time"
+    )
+    read_ms: dict[str, float] = Field(
+        description="of one picture, by every way that was timed here when it was first met"
+    )
+
+
 class Health(BaseModel):
     """How the server is."""
 
@@ -183,6 +195,7 @@ class Health(BaseModel):
     model: str
     classes: list[str] = Field(description="names in the order of their class_id")
     runtime: str
+    engine: EngineHealth
     uptime_s: float
     viewers: int
     frames: dict[str, int] = Field(description="captured = consumed + dropped + pending")

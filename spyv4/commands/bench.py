@@ -2,12 +2,16 @@
 
 import argparse
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from spyv4.choices import MODEL_NAMES
 from spyv4.commandline import build_parser, positive, run_command
 from spyv4.commands.options import add_image_size, image_size
 from spyv4.errors import ArgumentError
+
+STANDARD_OUTPUT = "-"
 
 
 def bench_command(argv: list[str] | None = None) -> int:
@@ -32,60 +36,75 @@ def bench_command(argv: list[str] | None = None) -> int:
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--no-onnx", action="store_true", help="leave ONNX Runtime out")
-    add("--no-compiled", action="store_true", help="leave torch.compile out")
-    add("--json", action="store_true", help="print JSON")
+    add("--no-compiled", action="store_true", help="leave what is compiled ahead of time out")
+    add("--retune", action="store_true", help="forget what was measured and built here, first")
+    add(
+        "--json",
+        nargs="?",
+        const=STANDARD_OUTPUT,
+        metavar="FILE",
+        help="write JSON to a file, or print it instead of text",
+    )
+    add("--compare", type=Path, metavar="FILE", help="of an earlier --json, to set beside this run")
     return run_command(parser, _bench, argv)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.weights is not None:
         raise ArgumentError("give --model or --weights, not both")
-    import torch
-
-    from spyv4.bench import describe, time_runtimes
-    from spyv4.config import check_reads, model_preset
-    from spyv4.network.spyv4 import SPYv4
-    from spyv4.runtime.torch_runtime import TorchRuntime, device_name, pick_device
-    from spyv4.weights import load_weights
+    earlier = None if arguments.compare is None else _earlier(arguments.compare)
+    from spyv4.bench import describe
+    from spyv4.bench_ways import Subject, measure
+    from spyv4.config import check_reads
+    from spyv4.files import write_atomically
+    from spyv4.runtime.torch_runtime import pick_device
 
     check_reads(arguments.reads)
-
-    def build() -> SPYv4:
-        if arguments.model is not None:
-            torch.manual_seed(0)
-            return SPYv4(model_preset(arguments.model))
-        return load_weights(arguments.weights)
-
-    config = build().config
-    size = image_size(arguments, config.image_size)
-    report = describe(config, size)
+    subject = Subject(arguments.model, arguments.weights)
+    size = image_size(arguments, subject.config.image_size)
+    report = describe(subject.config, size)
     if not arguments.describe:
-        device = pick_device(arguments.device)
-        timings = time_runtimes(
-            build,
+        report |= measure(
+            subject,
             size,
-            batch=arguments.batch_size,
-            reads=arguments.reads,
-            rounds=arguments.rounds,
-            device=device,
-            with_onnx=not arguments.no_onnx,
-            with_compiled=not arguments.no_compiled,
+            pick_device(arguments.device),
+            arguments,
+            tell=lambda text: print(text, file=sys.stderr, flush=True),
         )
-        report |= {
-            "device": device_name(device),
-            "batch_size": arguments.batch_size,
-            "chosen": TorchRuntime(build(), device).description,
-            "timings": [timing._asdict() for timing in timings],
-        }
-    print(json.dumps(report) if arguments.json else _as_text(report))
+    if arguments.json not in (None, STANDARD_OUTPUT):
+        text = json.dumps(report, indent=1)
+        write_atomically(Path(arguments.json), lambda path: path.write_text(text, "utf-8"))
+    print(json.dumps(report) if arguments.json == STANDARD_OUTPUT else _as_text(report, earlier))
     return 0
 
 
-def _as_text(report: dict[str, Any]) -> str:
+def _earlier(path: Path) -> dict[str, float]:
+    """Milliseconds a read by way, of an earlier run.
+
+    Raises:
+        ArgumentError: if the file holds none.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        return {row["name"]: float(row["ms_per_read"]) for row in report["timings"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArgumentError(f"--compare wants a file of spyv4-bench --json, not {path}") from error
+
+
+def _as_text(report: dict[str, Any], earlier: dict[str, float] | None) -> str:
     """The report, a line a fact."""
-    facts = [f"{key:>16}: {value}" for key, value in report.items() if key != "timings"]
-    timings = [
-        f"{row['name']:>48}: {row['ms_per_read']:8.2f} ms a read, x {row['speedup']:.2f}"
-        for row in report.get("timings", [])
-    ]
-    return "\n".join(facts + timings)
+    facts = [f"{key:>16}: {value}" for key, value in report.items() if key not in _TABLES]
+    peaks = ", ".join(f"{name} {rate:.0f}" for name, rate in report.get("peaks", {}).items())
+    if peaks:
+        facts.append(f"{'matrix products':>16}: {peaks} (10^9 operations a second)")
+    for row in report.get("timings", []):
+        line = f"{row['name']:>24}: {row['ms_per_read']:8.2f} ms a read, x {row['speedup']:.2f}"
+        if row["share_of_peak"] is not None:
+            line += f", {row['share_of_peak']:4.0%} of the peak"
+        if earlier is not None and row["name"] in earlier:
+            line += f", {row['ms_per_read'] / earlier[row['name']]:.2f} of the earlier time"
+        facts.append(line)
+    return "\n".join(facts)
+
+
+_TABLES = ("timings", "peaks", "remembered")

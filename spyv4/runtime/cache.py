@@ -33,7 +33,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         return {"gpu": torch.cuda.get_device_name(device), "torch": torch.__version__}
     features = torch.cpu.get_capabilities()
     return {
-        "processor": {name: value for name, value in sorted(features.items())},
+        "processor": dict(sorted(features.items())),
         "threads": torch.get_num_threads(),
         "limit": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
         "torch": torch.__version__,

@@ -90,7 +90,7 @@ class Int8Conv2d(nn.Module):
         return y
 
 
-@torch.library.register_fake("onednn::qconv_prepack")
+@torch.library.register_fake("onednn::qconv_prepack")  # type: ignore[untyped-decorator]
 def _packed_shape(weight: Tensor, *_: object) -> Tensor:
     """What the compiler has to know of packing, which torch does not tell it."""
     return torch.empty_like(weight)

@@ -83,7 +83,7 @@ class StepPackage:
             tuple(maps), tree_unflatten(rest[fields:], spec), Activity(*rest[:fields])
         )
 
-    def _call(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+    def _call(self, inputs: list[Tensor]) -> list[Tensor]:
         """Outputs for inputs that fit; the library takes ownership of the handles given to it."""
         handles = (ctypes.c_void_p * len(inputs))(
             *(
