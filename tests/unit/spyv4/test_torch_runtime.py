@@ -1,18 +1,15 @@
 """The network in PyTorch: precisions, devices, and compiled."""
 
-import functools
-
 import pytest
 import torch
-from torch._dynamo.utils import counters
 
 from spyv4 import Detector
-from spyv4.errors import RuntimeUnavailableError
+from spyv4.errors import ArgumentError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.preprocess import stretch, to_images
 from spyv4.runtime.base import Runtime
-from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, pick_device
-from tests.helpers.looking import ANY, assert_same, frame
+from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
+from tests.helpers.looking import frame
 from tests.helpers.tiny_model import tiny_model
 
 
@@ -56,44 +53,11 @@ def test_a_gpu_beyond_the_last_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         pick_device("cuda:2")
 
 
-def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not can_compile()
-    with pytest.raises(RuntimeUnavailableError, match=r"g\+\+"):
-        TorchRuntime(tiny_model(), torch.device("cpu"), compile_step=True)
-
-
-def test_step_is_captured_whole_by_the_compiler(
-    detector: Detector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The graph that `torch.compile` would compile, run as it is, with what activity needs."""
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    whole = functools.partial(torch.compile, backend="eager", fullgraph=True)
-    monkeypatch.setattr(torch, "compile", whole)
-    runtime = TorchRuntime(
-        tiny_model(), torch.device("cpu"), precision="float32", compile_step=True
-    )
-    assert runtime.description.startswith("torch compiled, float32")
-    found = Detector(runtime).detect(frame(), 2, activity=True, **ANY)
-    assert_same(found, detector.detect(frame(), 2, **ANY))
-    assert found.firing_rates == detector.detect(frame(), 2, activity=True).firing_rates
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # its own
-def test_compiled_network_finds_what_the_eager_one_finds(detector: Detector) -> None:
-    """Compiled for real, in half a minute the first time on a machine."""
-    graphs = counters["stats"]["unique_graphs"]
-    runtime = TorchRuntime(
-        tiny_model(), torch.device("cpu"), precision="float32", compile_step=True
-    )
-    found = list(Detector(runtime).reads(frame(), 3, **ANY))
-    assert counters["stats"]["unique_graphs"] > graphs
-    for compiled, eager in zip(found, detector.reads(frame(), 3, **ANY), strict=True):
-        assert_same(compiled, eager)
-
-
 def test_8_bits_are_for_the_processor() -> None:
     with pytest.raises(RuntimeUnavailableError, match="8-bit convolutions run on the CPU"):
         TorchRuntime(tiny_model(), torch.device("cuda"), precision="int8")
+
+
+def test_a_precision_must_be_named() -> None:
+    with pytest.raises(ArgumentError, match="float32, bfloat16, int8, not 'auto'"):
+        TorchRuntime(tiny_model(), torch.device("cpu"), precision="auto")  # type: ignore[arg-type]
