@@ -14,6 +14,7 @@ from spyv4.errors import SPYv4Error
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import LAYER_NAMES
 from spyv4.options import ReadOptions
+from spyv4.spikes import SpikeRecord, load_spikes
 from spyv4.types import Detections
 from spyv4.weights import shipped_weights
 
@@ -27,7 +28,9 @@ __all__ = [
     "ReadOptions",
     "SPYv4",
     "SPYv4Error",
+    "SpikeRecord",
     "__version__",
+    "load_spikes",
     "model_preset",
     "shipped_weights",
 ]

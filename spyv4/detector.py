@@ -12,9 +12,11 @@ from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.network.table import LAYER_NAMES
 from spyv4.options import ReadKeywords, ReadOptions, Reads
 from spyv4.preprocess import Picture
+from spyv4.recording import Recorder
 from spyv4.rounds import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import Precision, TorchRuntime, pick_device
+from spyv4.spikes import PotentialType, SpikeRecord
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
 
@@ -155,6 +157,33 @@ class Detector:
         """
         chosen = self.options(reads, **options)
         return (read.detections[0] for read in self.read_batch([image], chosen))
+
+    def spikes(
+        self,
+        image: Picture,
+        reads: Reads | None = None,
+        *,
+        potentials: PotentialType | None = None,
+        **options: Unpack[ReadKeywords],
+    ) -> SpikeRecord:
+        """All spikes of all reads, with the boxes after each; of the torch runtime, not compiled.
+
+        Args:
+            image: as for `detect`.
+            reads: as for `detect`.
+            potentials: `float16` or `float32` to keep the membrane potentials, too.
+            **options: the other fields of `ReadOptions`.
+
+        Raises:
+            ArgumentError: if an argument is none of the choices, the network does not spike, or a
+                potential is too large for float16.
+            ConfigError: if an option is out of range.
+            ImageError: if the picture cannot be read.
+            RuntimeUnavailableError: if the runtime is another.
+        """
+        chosen = self.options(reads, **options)
+        recorder = Recorder(self.runtime, self.image_size, chosen, potentials)
+        return next(recorder.stream([image]))
 
     def stream(
         self,
