@@ -111,8 +111,8 @@ def _require_expressible(config: ModelConfig) -> None:
     if config.neuron.kind != "lif":
         raise ArgumentError(
             f"NIR has no node for the {config.neuron.kind} neurons of {config.name} (docs/nir.md "
-            "says which is missing); it has one for networks trained with --set "
-            "model.neuron.kind=lif. Export to .onnx otherwise"
+            "says which is missing), only for those of networks trained with --set "
+            "'model.neuron.kind=\"lif\"'; export to .onnx otherwise"
         )
     for head in config.heads:
         if STRIDES.get(head.layer) != OUT_STRIDE and head.layer not in PHASED:

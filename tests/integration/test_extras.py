@@ -53,6 +53,7 @@ def test_all_extras_are_installed_here():
         (training.entry.train_command, "albumentations", "train"),
         (training.entry.eval_command, "pycocotools", "train"),
         (lambda: export_command(["--output", "a.onnx"]), "onnxscript", "onnx"),
+        (lambda: export_command(["--output", "a.nir"]), "nir", "nir"),
         (lambda: bench_command(["--no-compiled", "--rounds", "1"]), "onnxruntime", "onnx"),
     ],
 )
