@@ -23,8 +23,8 @@ from detector_app.errors import (
 )
 from detector_app.http.schemas import DetectResponse, Health, ReadResult
 from spyv4 import Detections
+from spyv4.choices import Reads
 from spyv4.errors import ImageError
-from spyv4.options import Reads
 from spyv4.preprocess import Picture, load_frame
 
 T = TypeVar("T")

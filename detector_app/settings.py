@@ -1,13 +1,12 @@
 """Settings of the commands: defaults < file < environment < command line."""
 
-import argparse
 import os
 import tomllib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
@@ -18,18 +17,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from detector_app.choices import HOST, PORT, PREFIX, SERVED_READS
 from detector_app.http.hosts import ANY_HOST, is_host, is_loopback
 from detector_app.stream.sources import Source, parse_source
-from spyv4.commandline import add_score_threshold, names, reads, share
-from spyv4.config import MAX_READS, ModelConfig
-from spyv4.detector import Detector, RuntimeName
+from spyv4.choices import AUTO, MAX_READS, Precision, RuntimeName
+from spyv4.config import ModelConfig
+from spyv4.detector import Detector
 from spyv4.errors import ConfigError
-from spyv4.options import AUTO, READ_LIMITS, AnyReads, ReadOptions
+from spyv4.options import READ_LIMITS, AnyReads, ReadOptions
 from spyv4.preprocess import MAX_PIXELS
-from spyv4.runtime.torch_runtime import Precision
 from spyv4.validation import Share, configuration, from_mapping, require
 
-PREFIX = "SPYV4_"
 CONFIG = f"{PREFIX}CONFIG"
 """The variable that names a file."""
 # Limits stand outside of `| None`: text is converted by what is inside, and checked after that.
@@ -49,7 +47,9 @@ class Settings:
         runtime: how the network is run.
         device: where it is run: cpu, cuda, or auto for the GPU where there is one.
         precision: of the torch runtime; int8 is the fastest on many processors.
-        compile: whether torch compiles the network first.
+        compile: whether the network is compiled ahead of time (torch): true before it starts, false
+            never, nothing while it runs.
+        retune: measure again which way of running is the fastest here.
         reads: reads of a live frame at first, `auto` for until two successive ones agree, None for
             the model's own.
         agree_iou: least IoU of two boxes that agree, 0..1; of `auto`, as the three that follow.
@@ -84,14 +84,15 @@ class Settings:
         max_viewers: how many may be connected to the live view, at least 1.
     """
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    host: str = HOST
+    port: Annotated[int, Field(ge=0, le=65535)] = PORT
     source: str = "demo"
     weights: str | None = None
     runtime: RuntimeName = "auto"
     device: str = "auto"
     precision: Precision = "auto"
-    compile: bool = False
+    compile: bool | None = None
+    retune: bool = False
     reads: Annotated[AnyReads | None, READ_LIMITS] = None
     agree_iou: Share = ReadOptions().agree_iou
     agree_score: Share = ReadOptions().agree_score
@@ -103,7 +104,7 @@ class Settings:
     classes: tuple[str, ...] = ()
     carry_state: bool = False
     start_seed: Annotated[int | None, Field(ge=0)] = None
-    max_reads: Annotated[int, READ_COUNT] = 32
+    max_reads: Annotated[int, READ_COUNT] = SERVED_READS
     allowed_host: tuple[str, ...] = ()
     api_key: Annotated[str | None, Field(pattern=r"^[!-~]{16,}$")] = None
     log_format: Literal["text", "json"] = "text"
@@ -195,40 +196,8 @@ class Settings:
                 device=self.device,
                 precision=self.precision,
                 compile=self.compile,
+                retune=self.retune,
             ).result()
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Options of a command that choose the model and how it looks."""
-    parser.add_argument(
-        "--config", metavar="FILE", help=f"settings in TOML; options and {PREFIX}... go before it"
-    )
-    parser.add_argument("--weights", metavar="NAME|FILE", help="model; the shipped one otherwise")
-    parser.add_argument(
-        "--runtime", choices=get_args(RuntimeName), help="how the network is run (default: auto)"
-    )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: auto")
-    parser.add_argument("--precision", choices=get_args(Precision), help="torch (default: auto)")
-    parser.add_argument(
-        "--compile", action="store_true", default=None, help="compile the network first (torch)"
-    )
-    parser.add_argument(
-        "--reads",
-        type=reads,
-        metavar="N|auto",
-        help="looks at each picture, 1..256; auto: until two successive ones agree",
-    )
-    add_score_threshold(parser)
-    parser.add_argument(
-        "--iou-threshold",
-        type=share,
-        metavar="I",
-        help=f"boxes of a class that overlap more are one, 0..1 ({ReadOptions().iou_threshold})",
-    )
-    parser.add_argument(
-        "--agnostic-nms", action="store_true", default=None, help="boxes of different classes, too"
-    )
-    parser.add_argument("--classes", type=names, metavar="A,B", help="only these classes (all)")
 
 
 class _Variables(EnvSettingsSource):

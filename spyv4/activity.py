@@ -102,7 +102,6 @@ def _index_tensors(
     return channel, row, column
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def sampled_neurons(
     layer: int, channels: int, height: int, width: int
 ) -> tuple[list[int], list[int], list[int]]:
@@ -112,6 +111,11 @@ def sampled_neurons(
         Channel, row and column of each.
     """
     return _draw(layer, channels, height, width)
+
+
+# What `torch.compiler.assume_constant_result` does; that would load the whole compiler, which takes
+# as long as the rest of torch and a hundred megabytes, for whoever never compiles.
+sampled_neurons._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=256)

@@ -2,24 +2,23 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from spyv4.choices import Exact
 from spyv4.config import ModelConfig
-from spyv4.errors import RuntimeUnavailableError
-from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import LAYER_NAMES
 from spyv4.runtime.base import Runtime
-from spyv4.runtime.int8 import has_fast_int8
-from spyv4.runtime.precision import has_bfloat16
-from spyv4.runtime.torch_runtime import TorchRuntime, can_compile
+from spyv4.runtime.choice import Choice
+from spyv4.runtime.ways import Way
 
 REFERENCE = "plain eager float32"
+PEAK_SIDE, PEAK_ROUNDS = 2048, 8
 
 
 def describe(config: ModelConfig, image_size: tuple[int, int]) -> dict[str, Any]:
@@ -55,58 +54,64 @@ class Timing(NamedTuple):
     """Time of one way of running a network.
 
     Attributes:
-        name: the way.
+        name: the way, as `str` of a `Way` gives it, or `REFERENCE`.
         ms_per_read: median over the rounds, for the whole batch.
         speedup: time of the plain eager float32 network, measured beside it, over this one's;
             median over the rounds.
+        share_of_peak: operations a second of its convolutions over those of a large matrix product
+            in the same precision, 0..1; None where that was not measured.
     """
 
     name: str
     ms_per_read: float
     speedup: float
+    share_of_peak: float | None = None
 
 
-def time_runtimes(
-    model: Callable[[], SPYv4],
-    image_size: tuple[int, int],
-    *,
-    batch: int,
-    reads: int,
-    rounds: int,
-    device: torch.device,
-    with_onnx: bool,
-    with_compiled: bool,
-) -> list[Timing]:
-    """Time every available way of running a network, in turns, so that all meet the same noise.
+class Workload(NamedTuple):
+    """What is timed.
 
-    Args:
-        model: makes the network.
+    Attributes:
         image_size: (height, width) in pixels.
         batch: pictures at once.
         reads: reads a round.
         rounds: measured rounds; two more go before.
-        device: where to run.
-        with_onnx: whether to time ONNX Runtime.
-        with_compiled: whether to time the compiled network.
+    """
+
+    image_size: tuple[int, int]
+    batch: int
+    reads: int
+    rounds: int
+
+
+def time_runtimes(
+    plain: SPYv4, runtimes: Mapping[Way, Runtime], work: Workload, device: torch.device
+) -> list[Timing]:
+    """Time ways of running a network, in turns, so that all meet the same noise.
+
+    Args:
+        plain: the network as it is written: no folding, no layout, no compilation.
+        runtimes: of the same network.
+        work: what they are given to do.
+        device: where they run.
 
     Returns:
         One timing a way, the plain eager float32 network first.
     """
-    images = torch.rand(batch, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    ways: dict[str, Callable[[], None]] = {
-        REFERENCE: _plain(model().eval().to(device), images.to(device), reads)
-    }
-    for runtime in _runtimes(model, image_size, device, with_onnx, with_compiled):
-        ways[runtime.description] = _looped(runtime, images, image_size, reads)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(work.batch, 3, *work.image_size, generator=generator)
+    ways = {REFERENCE: _plain(plain.eval().to(device), images.to(device), work.reads)}
+    for way, runtime in runtimes.items():
+        ways[str(way)] = _looped(runtime, images, work)
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for round_number in range(rounds + 2):
-        for name, way in ways.items():
+    for round_number in range(work.rounds + 2):
+        for name, run in ways.items():
             started = time.perf_counter()
-            way()
+            run()
             if device.type == "cuda":
                 torch.cuda.synchronize()
             if round_number >= 2:
-                times[name].append((time.perf_counter() - started) * 1000 / reads)
+                times[name].append((time.perf_counter() - started) * 1000 / work.reads)
     timings = []
     for name, values in times.items():
         ratios = [plain / own for plain, own in zip(times[REFERENCE], values, strict=True)]
@@ -114,53 +119,85 @@ def time_runtimes(
     return timings
 
 
-def _runtimes(
-    model: Callable[[], SPYv4],
-    image_size: tuple[int, int],
-    device: torch.device,
-    with_onnx: bool,
-    with_compiled: bool,
-) -> list[Runtime]:
-    """Every way that this machine offers."""
-    if with_compiled and device.type == "cpu" and not can_compile():
-        raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); use --no-compiled")
-    runtimes: list[Runtime] = [TorchRuntime(model(), device, precision="float32")]
-    if has_bfloat16(device):
-        runtimes.append(TorchRuntime(model(), device, precision="bfloat16"))
-    with_int8 = device.type == "cpu" and has_fast_int8()
-    if with_int8:
-        runtimes.append(TorchRuntime(model(), device, precision="int8"))
-    if with_compiled:
-        runtimes.append(TorchRuntime(model(), device, compile_step=True))
-    if with_compiled and with_int8:
-        runtimes.append(TorchRuntime(model(), device, precision="int8", compile_step=True))
-    if with_onnx:
-        require_extra("onnx", "timings of ONNX Runtime (unless --no-onnx)")
-        from spyv4.runtime.onnx_runtime import export_and_load
+def with_shares(
+    timings: Sequence[Timing], gflop: float, batch: int, peaks: Mapping[Exact, float]
+) -> list[Timing]:
+    """Timings with their share of the machine's peak.
 
-        runtimes.append(export_and_load(model(), image_size, device.type))
-    return runtimes
+    Args:
+        timings: of `time_runtimes`.
+        gflop: of one read of one picture.
+        batch: pictures at once.
+        peaks: of `matmul_peaks`, 10^9 operations a second.
+    """
+    shared = []
+    for timing in timings:
+        reached = gflop * batch / timing.ms_per_read * 1000
+        peak = next(rate for precision, rate in peaks.items() if precision in timing.name)
+        shared.append(timing._replace(share_of_peak=reached / peak))
+    return shared
+
+
+def choice_of(timings: Sequence[Timing], allowed: Sequence[Exact]) -> Way | None:
+    """The way that the automatic choice would take from these, of precisions that are allowed."""
+    ways = {Way(*t.name.split()): t.ms_per_read for t in timings if t.name != REFERENCE}  # type: ignore[arg-type]
+    fit = {way: ms for way, ms in ways.items() if way.precision in allowed}
+    return Choice(fit, complete=True).fastest()
+
+
+def matmul_peaks(device: torch.device, precisions: Sequence[Exact]) -> dict[Exact, float]:
+    """Operations a second of a product of large square matrices, the best of some; in 10^9."""
+    rates: dict[Exact, float] = {}
+    for precision in precisions:
+        product = _product(device, precision)
+        best = float("inf")
+        for _ in range(PEAK_ROUNDS):
+            started = time.perf_counter()
+            product()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - started)
+        rates[precision] = 2 * PEAK_SIDE**3 / best / 1e9
+    return rates
+
+
+def _product(device: torch.device, precision: Exact) -> Callable[[], Tensor]:
+    side = (PEAK_SIDE, PEAK_SIDE)
+    if precision != "int8":
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        a, b = (torch.randn(side, device=device, dtype=dtype) for _ in range(2))
+        return lambda: a @ b
+    steps = torch.randint(0, 127, side, dtype=torch.uint8)
+    weights = torch.randint(-127, 127, side, dtype=torch.int8)
+    packed = torch.ops.onednn.qlinear_prepack(weights, list(side))
+    scale, zero = torch.ones(PEAK_SIDE), torch.zeros(PEAK_SIDE, dtype=torch.int32)
+
+    def product() -> Tensor:
+        y: Tensor = torch.ops.onednn.qlinear_pointwise(
+            steps, 1.0, 0, packed, scale, zero, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return y
+
+    return product
 
 
 def _plain(model: SPYv4, images: Tensor, reads: int) -> Callable[[], None]:
-    """The network as it is written: no folding, no layout, no compilation."""
+    """The network as it is written."""
 
     @torch.inference_mode()
-    def way() -> None:
+    def run() -> None:
         state = model.initial_state(len(images), (images.shape[2], images.shape[3]))
         for _ in range(reads):
             _, state = model.step(images, state)
 
-    return way
+    return run
 
 
-def _looped(
-    runtime: Runtime, images: Tensor, image_size: tuple[int, int], reads: int
-) -> Callable[[], None]:
-    def way() -> None:
+def _looped(runtime: Runtime, images: Tensor, work: Workload) -> Callable[[], None]:
+    def run() -> None:
         prepared = runtime.prepare(images)
-        state = runtime.initial_state(len(images), image_size)
-        for _ in range(reads):
+        state = runtime.initial_state(len(images), work.image_size)
+        for _ in range(work.reads):
             state = runtime.step(prepared, state).state
 
-    return way
+    return run

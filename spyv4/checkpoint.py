@@ -84,6 +84,27 @@ def store_score_threshold(path: Path, score_threshold: float) -> None:
     save_model(model, path, read_notes(path))
 
 
+def read_config(path: Path) -> ModelConfig:
+    """The configuration of the network in `path`, without its parameters.
+
+    Raises:
+        CheckpointError: if the file is missing or cannot be read.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _config_in(path, file.metadata() or {})
+    except (SafetensorError, ValueError, KeyError, OSError, ConfigError) as error:
+        raise CheckpointError(f"{path} is not a readable SPYv4 checkpoint: {error}") from error
+
+
+def _config_in(path: Path, metadata: dict[str, str]) -> ModelConfig:
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a SPYv4 checkpoint ({FORMAT})")
+    return from_mapping(ModelConfig, json.loads(metadata["config"]))
+
+
 def read_notes(path: Path) -> dict[str, str]:
     """What `save_model` was told to note in `path`; empty for nothing.
 
@@ -113,9 +134,7 @@ def _read(path: Path, sha256: str | None) -> tuple[ModelConfig, bool, dict[str, 
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path} is not a SPYv4 checkpoint ({FORMAT})")
-            config = from_mapping(ModelConfig, json.loads(metadata["config"]))
+            config = _config_in(path, metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, KeyError, OSError, ConfigError) as error:
         raise CheckpointError(f"{path} is not a readable SPYv4 checkpoint: {error}") from error

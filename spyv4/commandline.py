@@ -1,12 +1,15 @@
-"""What all console scripts share: exit codes, one-line errors, and `--debug`."""
+"""What all console scripts share: exit codes, one-line errors, and `--debug`.
+
+Neither this nor a module that only builds parsers imports what computes: `--help` answers at once.
+"""
 
 import argparse
 import logging
 import sys
 from collections.abc import Callable
 
+from spyv4.choices import AUTO, Reads
 from spyv4.errors import SPYv4Error
-from spyv4.options import AUTO, Reads
 from spyv4.threads import use_threads
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

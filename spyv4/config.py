@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from spyv4.choices import MAX_READS, SPYV4, SPYV4_NANO
 from spyv4.errors import ConfigError
 from spyv4.validation import NotNegative, Positive, Share, configuration, require
 
@@ -32,7 +33,6 @@ VOC_CLASSES = (
     "tvmonitor",
 )
 STRIDE = 32
-MAX_READS = 256
 
 Side = Annotated[float, Field(gt=0, le=10_000)]
 Anchor = tuple[Side, Side]
@@ -138,7 +138,7 @@ class ModelConfig:
             set that the weights were evaluated on (see `spyv4-eval --store-threshold`).
     """
 
-    name: str = "spyv4"
+    name: str = SPYV4
     class_names: Annotated[tuple[str, ...], Field(min_length=1)] = VOC_CLASSES
     width_multiple: Positive = 1.0
     image_size: tuple[int, int] = (416, 416)
@@ -207,9 +207,9 @@ def check_reads(reads: int) -> None:
 
 
 MODEL_PRESETS: Mapping[str, ModelConfig] = {
-    "spyv4": ModelConfig(),
-    "spyv4-nano": ModelConfig(
-        name="spyv4-nano",
+    SPYV4: ModelConfig(),
+    SPYV4_NANO: ModelConfig(
+        name=SPYV4_NANO,
         width_multiple=0.25,
         codec="scaled",
         readout="leaky",

@@ -2,25 +2,42 @@
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack, get_args, overload
+from typing import Any, NamedTuple, Unpack, get_args, overload
 
+from spyv4.background import Builder
+from spyv4.checkpoint import read_config
+from spyv4.choices import Exact, Precision, Reads, RuntimeName
 from spyv4.closest import class_labels, names_closest
 from spyv4.config import ModelConfig, height_and_width
+from spyv4.engine import Network, forget, open_network
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.network.table import LAYER_NAMES
-from spyv4.options import ReadKeywords, ReadOptions, Reads
+from spyv4.options import ReadKeywords, ReadOptions
 from spyv4.preprocess import Picture
 from spyv4.recording import Recorder
 from spyv4.rounds import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
-from spyv4.runtime.torch_runtime import Precision, TorchRuntime, pick_device
+from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
 from spyv4.spikes import PotentialType, SpikeRecord
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
 
-RuntimeName = Literal["auto", "torch", "onnx"]
+
+class Engine(NamedTuple):
+    """How a network is run.
+
+    Attributes:
+        description: for people.
+        build: `none`, `building`, `done` or `failed`: of the ways that are compiled ahead of time.
+        read_ms: milliseconds of a read of one picture by every way that was timed on this machine,
+            when it was first met.
+    """
+
+    description: str
+    build: str
+    read_ms: dict[str, float]
 
 
 class Detector:
@@ -41,6 +58,7 @@ class Detector:
         self.runtime = runtime
         size = runtime.config.image_size if image_size is None else image_size
         self.image_size = height_and_width(size)
+        self._builder: Builder | None = None
 
     @classmethod
     @names_closest
@@ -51,8 +69,9 @@ class Detector:
         runtime: RuntimeName = "auto",
         device: str = "auto",
         precision: Precision = "auto",
-        compile: bool = False,  # noqa: A002 (torch's own word for it)
+        compile: bool | None = None,  # noqa: A002 (torch's own word for it)
         image_size: int | tuple[int, int] | None = None,
+        retune: bool = False,
     ) -> "Detector":
         """Load a detector.
 
@@ -61,10 +80,14 @@ class Detector:
                 default when left out.
             runtime: `torch` or `onnx`; `auto` takes onnx for a .onnx file, else torch.
             device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
-            precision: of the torch runtime.
-            compile: run through `torch.compile`: slower to start, faster afterwards.
+            precision: of the torch runtime; `auto` for the fastest on this machine, which the first
+                call measures for about two seconds and every later one remembers.
+            compile: True for a step that is compiled ahead of time, which is built where it is not
+                there yet and takes a minute and a C++ compiler; False for none; None for the one
+                that is there already, unless it was measured to be slower.
             image_size: (height, width), or the side of a square, in multiples of 32; the network's
                 own by default.
+            retune: forget what was measured and built of these weights on this machine first.
 
         Raises:
             ArgumentError: if `runtime`, `device` or `precision` is none of the choices.
@@ -89,13 +112,18 @@ class Detector:
             model = load_weights(weights)
             size = height_and_width(model.config.image_size if image_size is None else image_size)
             return cls(export_and_load(model, size, device), image_size=size)
-        model, where = load_weights(weights), pick_device(device)
-        plain = TorchRuntime(model, where, precision=precision, compile_step=compile)
-        return cls(plain, image_size=image_size)
+        size = height_and_width(read_config(path).image_size if image_size is None else image_size)
+        network = Network(path, size, pick_device(device))
+        if retune:
+            forget(network)
+        opened = open_network(network, precision=precision, compiled=compile)
+        detector = cls(opened, image_size=size)
+        detector._builder = Builder(network, opened)
+        return detector
 
     @classmethod
     def from_model(
-        cls, model: SPYv4, *, device: str = "cpu", precision: Precision = "float32"
+        cls, model: SPYv4, *, device: str = "cpu", precision: Exact = "float32"
     ) -> "Detector":
         """A detector that owns `model`, whose batch norms it folds."""
         return cls(TorchRuntime(model, pick_device(device), precision=precision))
@@ -104,6 +132,30 @@ class Detector:
     def config(self) -> ModelConfig:
         """Configuration of the network."""
         return self.runtime.config
+
+    def compile_in_background(self) -> None:
+        """Build what is compiled ahead of time in a process of its own, and swap it in when ready.
+
+        It takes minutes of a core at a lower priority; reads go on meanwhile. Does nothing where
+        everything is there already, where there is no C++ compiler, for networks that were not
+        loaded from weights, and on GPUs.
+        """
+        if self._builder is not None:
+            self._builder.start()
+
+    def close(self) -> None:
+        """End what `compile_in_background` began; at any time, and more than once."""
+        if self._builder is not None:
+            self._builder.stop()
+
+    @property
+    def engine(self) -> Engine:
+        """How the network runs at the moment, and what is known of other ways."""
+        if self._builder is None:
+            return Engine(self.runtime.description, "none", {})
+        choice = self._builder.choice
+        times = {} if choice is None else {str(way): ms for way, ms in choice.read_ms.items()}
+        return Engine(self.runtime.description, self._builder.state, times)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -166,24 +218,15 @@ class Detector:
         potentials: PotentialType | None = None,
         **options: Unpack[ReadKeywords],
     ) -> SpikeRecord:
-        """All spikes of all reads, with the boxes after each; of the torch runtime, not compiled.
+        """All spikes of all reads, with the boxes after each; see `spyv4.recording.Recorder`.
 
         Args:
-            image: as for `detect`.
-            reads: as for `detect`.
+            image: as for `detect`, as is `reads`.
             potentials: `float16` or `float32` to keep the membrane potentials, too.
             **options: the other fields of `ReadOptions`.
-
-        Raises:
-            ArgumentError: if an argument is none of the choices, the network does not spike, or a
-                potential is too large for float16.
-            ConfigError: if an option is out of range.
-            ImageError: if the picture cannot be read.
-            RuntimeUnavailableError: if the runtime is another.
         """
         chosen = self.options(reads, **options)
-        recorder = Recorder(self.runtime, self.image_size, chosen, potentials)
-        return next(recorder.stream([image]))
+        return next(Recorder(self.runtime, self.image_size, chosen, potentials).stream([image]))
 
     def stream(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 from pydantic import (
     AfterValidator,
@@ -13,13 +13,19 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
 
+from spyv4.choices import (
+    AGREE_IOU,
+    AGREE_MARGIN,
+    AGREE_SCORE,
+    AUTO,
+    AUTO_READS,
+    IOU_THRESHOLD,
+    MAX_READS,
+    Reads,
+)
 from spyv4.closest import class_labels
-from spyv4.config import MAX_READS, ModelConfig
+from spyv4.config import ModelConfig
 from spyv4.validation import Count, Share, Whole, configuration
-
-AUTO: Final = "auto"
-Reads = int | Literal["auto"]
-"""How often to look, or as often as it takes."""
 
 
 def or_auto(number: Any) -> GetPydanticSchema:
@@ -104,7 +110,7 @@ class ReadOptions:
 
     reads: Annotated[AnyReads | None, READ_LIMITS] = None
     score_threshold: Share | None = None
-    iou_threshold: Share = 0.3
+    iou_threshold: Share = IOU_THRESHOLD
     max_detections: Count = 100
     activity: bool = False
     raster_layers: tuple[str, ...] = ()
@@ -113,10 +119,10 @@ class ReadOptions:
     start_seed: Whole | None = None
     classes: tuple[str, ...] = ()
     agnostic_nms: bool = False
-    agree_iou: Share = 0.7
-    agree_score: Share = 0.2
-    agree_margin: Share = 0.2
-    max_reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 8
+    agree_iou: Share = AGREE_IOU
+    agree_score: Share = AGREE_SCORE
+    agree_margin: Share = AGREE_MARGIN
+    max_reads: Annotated[int, Field(ge=1, le=MAX_READS)] = AUTO_READS
 
     @property
     def is_auto(self) -> bool:

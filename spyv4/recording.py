@@ -57,7 +57,7 @@ class Recorder:
     """Looks at pictures, one by one, and keeps all their spikes.
 
     Attributes:
-        runtime: runs the network; the torch runtime, not compiled.
+        runtime: runs the network; the torch runtime, which does without its compiled step here.
         image_size: (height, width) that pictures are stretched to.
         options: how to look.
         potentials: type of the membrane potentials to keep, None for none.
@@ -95,14 +95,14 @@ class Recorder:
             state = look.state if self.options.carry_state else None
 
     def _tap(self) -> _Tap:
-        if not isinstance(self.runtime, TorchRuntime) or self.runtime.compiled:
+        if not isinstance(self.runtime, TorchRuntime):
             raise RuntimeUnavailableError(
-                f"spikes are shown by the torch runtime alone, not compiled, and not by "
-                f"{self.runtime.description}; load .safetensors weights with --runtime torch"
+                f"spikes are shown by the torch runtime alone, not by {self.runtime.description}; "
+                "load .safetensors weights with --runtime torch"
             )
         if self.runtime.config.neuron.kind == "leaky-relu":
             raise ArgumentError("the twin (neuron leaky-relu) has no spikes to record")
-        return _Tap(self.runtime)
+        return _Tap(self.runtime.eager())
 
     def _record(self, tap: _Tap, look: Look) -> SpikeRecord:
         """Make all reads of one picture."""

@@ -7,7 +7,8 @@ import torch
 from torch.utils._pytree import tree_map
 
 from spyv4.activity import Activity
-from spyv4.config import MAX_READS, ModelConfig
+from spyv4.choices import MAX_READS
+from spyv4.config import ModelConfig
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.options import ReadOptions
 from spyv4.preprocess import Picture

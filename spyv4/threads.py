@@ -17,7 +17,7 @@ def use_threads(threads: int | None) -> None:
     Args:
         threads: at least 1; None leaves torch's choice, one a core.
     """
-    import torch  # here, since this module must be loaded before it
-
     if threads is not None:
+        import torch  # here, since this module must be loaded before it
+
         torch.set_num_threads(threads)

@@ -49,6 +49,14 @@ def find_weights(weights: str | Path | None = None) -> Path:
     return _folder() / file
 
 
+def measured_precisions(path: Path) -> frozenset[str]:
+    """The precisions in which the card of the weights has their mAP; none for other weights."""
+    if path.parent != _folder():
+        return frozenset()
+    by_file = {item["file"]: item for item in _manifest()["weights"].values()}
+    return frozenset(by_file.get(path.name, {}).get("map_15", {}))
+
+
 def load_weights(weights: str | Path | None = None) -> SPYv4:
     """The network in `weights`, its checksum compared with the manifest where it is shipped."""
     path = find_weights(weights)

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spyv4.config import MAX_READS, ModelConfig
+from spyv4.choices import MAX_READS
+from spyv4.config import ModelConfig
 from spyv4.validation import Count, NotNegative, Positive, Share, Whole, configuration, require
 
 Range = tuple[Positive, Positive]

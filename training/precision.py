@@ -10,11 +10,14 @@ from typing import Literal
 import torch
 
 from spyv4.network.spyv4 import SPYv4
-from spyv4.runtime.precision import CLEAR_GAIN, ROUNDS, has_bfloat16
+from spyv4.runtime.torch_runtime import has_bfloat16
 from training.read import Read
 
 BATCH = 4
 """Pictures that are enough to tell."""
+ROUNDS = 3
+CLEAR_GAIN = 0.9
+"""bfloat16 must take at most this share of float32's time: near a tie the exact one is better."""
 
 
 def faster_training(model: SPYv4) -> Literal["bfloat16", "float32"]:

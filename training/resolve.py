@@ -14,12 +14,11 @@ from spyv4.config import ModelConfig, NeuronConfig, model_preset
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.validation import from_mapping, require, to_mapping
 from spyv4.weights import load_weights
+from training.choices import DEFAULT_RECIPE
 from training.config import TrainingConfig
 from training.warm_start import TWIN_KIND
 
 logger = logging.getLogger(__name__)
-DEFAULT_RECIPE = "paper"
-RECIPES = ("paper", "released", "nano", "finetune")
 TWIN: dict[str, Any] = {
     "model": {"neuron": {"kind": "leaky-relu"}, "reads": 1, "readout": "last"},
     "learner": {"kind": "plain", "updates": 1},

@@ -84,7 +84,8 @@ def evaluate(state: RunState, images: list[AnnotatedImage], log: RunLog) -> Eval
         detector = Detector.from_model(
             copy.deepcopy(state.model),
             device=next(state.model.parameters()).device.type,
-            precision=state.config.precision,  # always the same, as a measured one is not
+            # always the same, as a measured one is not
+            precision="bfloat16" if state.config.precision == "bfloat16" else "float32",
         )
     evaluation = evaluate_detector(detector, images, reads_up_to(reads), usual=reads)
     scores = _scores(evaluation)

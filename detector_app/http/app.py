@@ -94,12 +94,15 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         hub.start()
+        if settings.compile is None:
+            detector.compile_in_background()
         try:
             async with trimmed():
                 yield
         finally:
             intake.stop()
             await asyncio.to_thread(hub.stop)
+            await asyncio.to_thread(detector.close)
 
     app = FastAPI(
         title="SPYv4",
@@ -182,6 +185,7 @@ def _add_pages(app: FastAPI, hub: Hub, intake: Intake) -> None:
             "model": hub.detector.config.name,
             "classes": hub.detector.config.class_names,
             "runtime": hub.detector.runtime.description,
+            "engine": hub.detector.engine._asdict(),
             "uptime_s": round(time.monotonic() - started_at, 1),
         }
         failed = hub.scheduler.failed

@@ -48,6 +48,8 @@ def seen_by(viewer: Viewer, hub: Hub, intake: Intake) -> dict[str, Any]:
         "source": None if stream is None else stream.feed.name,
         "error": None if error is None else str(error),
         "viewers": hub.viewers,
+        "runtime": hub.detector.runtime.description,
+        "build": hub.detector.engine.build,
         **_speed(hub, intake, () if stream is None else (stream,)),
     }
 

@@ -63,7 +63,7 @@ from detector_app.stream.hub import Hub
 from detector_app.stream.telemetry import percentiles
 from detector_app.stream.viewer import Viewer
 from spyv4 import Detections, ReadOptions
-from spyv4.config import MAX_READS
+from spyv4.choices import MAX_READS
 from spyv4.errors import SPYv4Error
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from detector_app.http.schemas import AskedReads, FrameLine, error_responses
-from spyv4.options import AUTO
+from spyv4.choices import AUTO
 
 JPEG, LINES = "image/jpeg", "application/x-ndjson"
 

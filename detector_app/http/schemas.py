@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from spyv4 import Detections, ReadOptions
+from spyv4.choices import AUTO, Reads
 from spyv4.closest import class_labels, did_you_mean
 from spyv4.errors import ArgumentError
-from spyv4.options import AUTO, Reads, or_auto
+from spyv4.options import or_auto
 
 AskedReads = Annotated[Reads, or_auto(Annotated[int, Field(ge=1)])]
 """`Reads` as clients ask for them; the most is the server's."""
@@ -173,6 +174,18 @@ class SourceHealth(BaseModel):
     per_second: float = Field(description="frames")
 
 
+class EngineHealth(BaseModel):
+    """How the network is run."""
+
+    description: str
+    build: str = Field(
+        description="none, building, done or failed: of what is compiled ahead of time"
+    )
+    read_ms: dict[str, float] = Field(
+        description="of one picture, by every way that was timed here when it was first met"
+    )
+
+
 class Health(BaseModel):
     """How the server is."""
 
@@ -182,6 +195,7 @@ class Health(BaseModel):
     model: str
     classes: list[str] = Field(description="names in the order of their class_id")
     runtime: str
+    engine: EngineHealth
     uptime_s: float
     viewers: int
     frames: dict[str, int] = Field(description="captured = consumed + dropped + pending")

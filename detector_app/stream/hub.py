@@ -11,8 +11,8 @@ from detector_app.stream.states import Policy, require_legal
 from detector_app.stream.stream import FrameCounts, Stream
 from detector_app.stream.viewer import Update, Viewer
 from spyv4 import Detector, ReadOptions
+from spyv4.choices import Reads
 from spyv4.errors import ArgumentError
-from spyv4.options import Reads
 
 
 class StreamKey(NamedTuple):

@@ -66,7 +66,8 @@ class SPYv4(nn.Module):
             self.heads.append(nn.Conv2d(self.channels[head.layer], outputs, 1))
         self.strides = tuple(STRIDES[head.layer] for head in config.heads)
         self.folded = False
-        self._initialise(config.init)
+        if not self.outputs[0].weight.is_meta:  # for shapes alone: torch would load its compiler
+            self._initialise(config.init)
 
     @property
     def spiking(self) -> Mapping[str, SpikingConv2d]:

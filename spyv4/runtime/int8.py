@@ -41,22 +41,38 @@ class Int8Conv2d(nn.Module):
         self.zero_point = zero_point
         self.dtype = dtype
         self.stride, self.padding = list(conv.stride), [int(p) for p in conv.padding]
-        packed = torch.ops.onednn.qconv_prepack(
-            rounded, scale, in_scale, zero_point, self.stride, self.padding, [1, 1], 1, None
+        self.register_buffer("rounded", rounded)
+        self.register_buffer("scale", scale)
+        self.register_buffer("weight_zero_point", torch.zeros(len(scale), dtype=torch.int32))
+        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach().float())
+        self.packed = self._pack()
+
+    def _pack(self) -> Tensor:
+        """The weights in the order that oneDNN wants."""
+        packed: Tensor = torch.ops.onednn.qconv_prepack(
+            self.rounded,
+            self.scale,
+            self.in_scale,
+            self.zero_point,
+            self.stride,
+            self.padding,
+            [1, 1],
+            1,
+            None,
         )
-        self.packed, self.scale = packed, scale
-        self.weight_zero_point = torch.zeros(len(scale), dtype=torch.int32)
-        self.bias = None if conv.bias is None else conv.bias.detach().float()
+        return packed
 
     def forward(self, x: Tensor) -> Tensor:
         """Output [B, C, H, W] in the module's dtype."""
         steps = x.float() / self.in_scale + self.zero_point
         quantised = steps.round().clamp(0, LEVELS - 1).to(torch.uint8)
-        y: Tensor = torch.ops.onednn.qconv2d_pointwise(
+        # A compiled step holds plain weights, and packs them when it is compiled.
+        packed = self._pack() if torch.compiler.is_exporting() else self.packed
+        y: Tensor = torch.ops.onednn.qconv_pointwise(
             quantised.contiguous(memory_format=torch.channels_last),
             self.in_scale,
             self.zero_point,
-            self.packed,
+            packed,
             self.scale,
             self.weight_zero_point,
             self.bias,
@@ -72,6 +88,12 @@ class Int8Conv2d(nn.Module):
             "",
         )
         return y
+
+
+@torch.library.register_fake("onednn::qconv_prepack")  # type: ignore[untyped-decorator]
+def _packed_shape(weight: Tensor, *_: object) -> Tensor:
+    """What the compiler has to know of packing, which torch does not tell it."""
+    return torch.empty_like(weight)
 
 
 def has_fast_int8() -> bool:

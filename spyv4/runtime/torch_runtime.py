@@ -1,22 +1,22 @@
-"""PyTorch: batch norm folded, channels last, bfloat16 where it is faster."""
+"""PyTorch: batch norm folded, channels last, operator by operator or compiled ahead of time."""
 
+import copy
 import platform
 import shutil
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from spyv4.activity import Activity, summarise
+from spyv4.activity import summarise
+from spyv4.choices import Exact
 from spyv4.config import ModelConfig
 from spyv4.errors import ArgumentError, RuntimeUnavailableError
-from spyv4.network.readout import Maps
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.base import StepResult
 from spyv4.runtime.int8 import quantise
-from spyv4.runtime.precision import faster_precision
-
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
+from spyv4.runtime.step_package import StepPackage
+from spyv4.runtime.ways import Way
 
 
 def pick_device(device: str) -> torch.device:
@@ -56,48 +56,51 @@ class TorchRuntime:
     Args:
         model: is folded, converted and owned by the runtime from here on.
         device: where to run.
-        precision: of weights, potentials and activations; `auto` takes bfloat16 where a few
-            reads show that it is faster here; `int8` convolves in 8 bits (see `int8`) and keeps
-            potentials as `auto` does.
-        compile_step: compile the step with `torch.compile`; needs a C++ compiler on the CPU and
-            takes about a minute at the first read of every batch size.
+        precision: of weights, potentials and activations; `int8` convolves in 8 bits (see `int8`)
+            and keeps potentials in bfloat16 where there are instructions for it, else in float32.
 
     Raises:
         ArgumentError: if the precision is none of these.
-        RuntimeUnavailableError: if compilation is asked for without a compiler.
+        RuntimeUnavailableError: if 8 bits are asked for where they cannot be had.
     """
 
-    def __init__(
-        self,
-        model: SPYv4,
-        device: torch.device,
-        *,
-        precision: Precision = "auto",
-        compile_step: bool = False,
-    ) -> None:
-        if precision not in get_args(Precision):
+    def __init__(self, model: SPYv4, device: torch.device, *, precision: Exact = "float32") -> None:
+        if precision not in get_args(Exact):
             raise ArgumentError(
-                f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}"
+                f"precision must be one of {', '.join(get_args(Exact))}, not {precision!r}"
             )
-        if compile_step and device.type == "cpu" and not can_compile():
-            raise RuntimeUnavailableError("compiling needs a C++ compiler (g++); install one")
         if precision == "int8" and device.type != "cpu":
             raise RuntimeUnavailableError("8-bit convolutions run on the CPU; use --device cpu")
-        self.device = device
-        self.quantised = precision == "int8"
-        folded: SPYv4 = (
-            model.fold().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device, self.precision = device, precision
+        half = precision == "bfloat16" or (precision == "int8" and has_bfloat16(device))
+        self.dtype = torch.bfloat16 if half else torch.float32
+        self.model: SPYv4 = (
+            model.fold()
+            .requires_grad_(False)
+            .to(device, self.dtype)
+            .to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         )
-        named = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        self.dtype = named.get(precision) or faster_precision(folded, device)
-        self.model = folded.to(self.dtype)
-        if self.quantised:
+        if precision == "int8":
             quantise(self.model, self.dtype)
-        self.compiled = compile_step
-        self._step = torch.compile(self._plain_step) if compile_step else self._plain_step
-        self._step_with_activity = (
-            torch.compile(self._activity_step) if compile_step else self._activity_step
-        )
+        self._package: StepPackage | None = None
+
+    def use(self, package: StepPackage) -> None:
+        """Make every read from now on by `package`, of the same network; at any time.
+
+        The state is the same either way, so that reads under way go on.
+        """
+        self._package = package
+
+    def eager(self) -> "TorchRuntime":
+        """The same network, whose parameters it shares, operator by operator whatever is built."""
+        plain = copy.copy(self)
+        plain._package = None
+        return plain
+
+    @property
+    def way(self) -> Way:
+        """How the reads are made at the moment."""
+        return Way("eager" if self._package is None else "compiled", self.precision)
 
     @property
     def config(self) -> ModelConfig:
@@ -107,11 +110,11 @@ class TorchRuntime:
     @property
     def description(self) -> str:
         """For example `torch compiled, bfloat16, channels-last, cpu`."""
-        mode = "compiled" if self.compiled else "eager"
-        precision = str(self.dtype).removeprefix("torch.")
-        if self.quantised:
-            precision = f"int8 convolutions, {precision} potentials"
-        return f"torch {mode}, {precision}, channels-last, {self.device}"
+        precision: str = self.precision
+        if precision == "int8":
+            potentials = str(self.dtype).removeprefix("torch.")
+            precision = f"int8 convolutions, {potentials} potentials"
+        return f"torch {self.way.engine}, {precision}, channels-last, {self.device}"
 
     def initial_state(
         self, batch: int, image_size: tuple[int, int], *, seed: int | None = None
@@ -131,21 +134,21 @@ class TorchRuntime:
     @torch.inference_mode()
     def step(self, prepared: Tensor, state: SPYv4State, *, activity: bool = False) -> StepResult:
         """One read of prepared images."""
-        if activity:
-            return StepResult(*self._step_with_activity(prepared, state))
-        return StepResult(*self._step(prepared, state), None)
+        if (package := self._package) is not None:
+            result = package.step(prepared, state)
+            return result if activity else result._replace(activity=None)
+        maps, state, spikes = self.model.step_from_current(prepared, state)
+        return StepResult(maps, state, summarise(spikes) if activity else None)
 
-    def _plain_step(self, current: Tensor, state: SPYv4State) -> tuple[Maps, SPYv4State]:
-        maps, state, _ = self.model.step_from_current(current, state)
-        return maps, state
 
-    def _activity_step(
-        self, current: Tensor, state: SPYv4State
-    ) -> tuple[Maps, SPYv4State, Activity]:
-        maps, state, spikes = self.model.step_from_current(current, state)
-        return maps, state, summarise(spikes)
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor or GPU has instructions for bfloat16, fast or not."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16"))
 
 
 def can_compile() -> bool:
-    """Whether a C++ compiler for `torch.compile` is installed."""
+    """Whether a C++ compiler for compiled steps is installed."""
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -10,7 +10,8 @@ from tests.helpers.layouts import write_coco_data, write_yolo
 from tests.helpers.voc_tree import CLASS_NAMES
 from tests.integration.training_runs import PICTURES, TINY, draw_pictures
 from tests.integration.training_runs import command as voc_command
-from training.cli import eval_command, train_command
+from training.commands.eval import eval_command
+from training.commands.train import train_command
 from training.data import read_split
 from training.runs import WEIGHTS
 

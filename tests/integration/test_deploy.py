@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from detector_app.cli import serve_parser
+from detector_app.commands.serve import serve_parser
 from detector_app.http.connections import GRACE_S
 from detector_app.settings import load_settings
 from tests.helpers.sessions import PATIENCE_S

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.clips import read_clip, write_clip
 from tests.helpers.sessions import session
 
-PROGRAM = "import sys; from detector_app.detect_cli import detect_command as run; sys.exit(run())"
+PROGRAM = "import sys; from detector_app.commands.detect import detect_command as c; sys.exit(c())"
 CAR = Path(__file__).parents[3] / "shared/data/clips/car-detection.mp4"
 FRAMES = 400
 needs_clips = pytest.mark.skipif(not CAR.is_file(), reason="needs the clips of ../shared/data")

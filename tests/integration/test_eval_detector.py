@@ -11,7 +11,7 @@ from PIL import Image
 
 from spyv4 import Detector, ModelConfig, SPYv4
 from spyv4.checkpoint import load_model, save_model
-from training.evaluate.command import eval_command
+from training.commands.eval import eval_command
 from training.evaluate.operating_point import OperatingPoint
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "VOCdevkit"

@@ -7,7 +7,7 @@ import pytest
 
 from spyv4.checkpoint import save_model
 from tests.helpers.tiny_model import tiny_model
-from training.evaluate.command import eval_command
+from training.commands.eval import eval_command
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "VOCdevkit"
 OBJECT = """<object><name>{}</name><difficult>{}</difficult><bndbox>

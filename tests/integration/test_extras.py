@@ -6,12 +6,15 @@ import sys
 
 import pytest
 
-import detector_app.entry
-import training.entry
+from detector_app.commands.serve import serve_command
+from detector_app.commands.webcam import webcam_command
 from spyv4 import Detector
-from spyv4.cli import bench_command, export_command
+from spyv4.commands.bench import bench_command
+from spyv4.commands.export import export_command
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.extras import EXTRAS
+from training.commands.eval import eval_command
+from training.commands.train import train_command
 
 BROUGHT = [name for packages in EXTRAS.values() for name in packages]
 BARE = f"""
@@ -48,10 +51,10 @@ def test_all_extras_are_installed_here():
 @pytest.mark.parametrize(
     ("command", "missing", "extra"),
     [
-        (detector_app.entry.serve_command, "uvicorn", "app"),
-        (detector_app.entry.webcam_command, "skimage", "app"),
-        (training.entry.train_command, "albumentations", "train"),
-        (training.entry.eval_command, "pycocotools", "train"),
+        (lambda: serve_command([]), "uvicorn", "app"),
+        (lambda: webcam_command([]), "skimage", "app"),
+        (lambda: train_command(["--voc-root", "x"]), "albumentations", "train"),
+        (lambda: eval_command(["--voc-root", "x"]), "pycocotools", "train"),
         (lambda: export_command(["--output", "a.onnx"]), "onnxscript", "onnx"),
         (lambda: export_command(["--output", "a.nir"]), "nir", "nir"),
         (lambda: bench_command(["--no-compiled", "--rounds", "1"]), "onnxruntime", "onnx"),
@@ -74,14 +77,14 @@ def test_the_onnx_runtime_says_which_extra_is_missing(without):
 
 def test_the_detector_loads_none_of_what_the_extras_bring():
     names = set(BROUGHT) - set(EXTRAS["train"])  # torch itself takes tqdm where it finds it
-    code = f"import sys, spyv4; print([name for name in {names} if name in sys.modules])"
+    code = f"import sys; from spyv4 import Detector; print([*{names} & {{*sys.modules}}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_pictures_are_looked_at_without_any_extra(tmp_path, jpeg):
     (tmp_path / "a.jpg").write_bytes(jpeg)
-    code = "from detector_app.detect_cli import detect_command; sys.exit(detect_command())"
+    code = "from detector_app.commands.detect import detect_command; sys.exit(detect_command())"
     done = run_bare(code, str(tmp_path / "a.jpg"), "--output", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "a.jpg" in done.stdout
@@ -94,7 +97,7 @@ def test_pictures_are_looked_at_without_any_extra(tmp_path, jpeg):
 
 @pytest.mark.parametrize("command", ["serve", "webcam"])
 def test_the_commands_that_need_an_extra_name_it(command):
-    code = f"from detector_app.entry import {command}_command as run; sys.exit(run())"
+    code = f"from detector_app.commands.{command} import {command}_command as run; sys.exit(run())"
     done = run_bare(code, "--source", "demo")
     assert done.returncode == 2
     assert done.stderr.startswith(f"spyv4-{command}: error: fastapi and ")

@@ -12,7 +12,8 @@ from tests.helpers.tiny_teacher import write_teacher
 from tests.helpers.voc_tree import CLASS_NAMES
 from tests.integration.training_runs import PICTURES, draw_pictures
 from tests.integration.training_runs import command as train_arguments
-from training.cli import label_command, train_command
+from training.commands.label import label_command
+from training.commands.train import train_command
 from training.data import AnnotatedImage, open_source, read_split
 from training.data.voc import from_voc_pixels
 from training.evaluate.voc_ap import pairwise_iou

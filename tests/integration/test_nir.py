@@ -7,7 +7,7 @@ import torch
 
 from spyv4 import LAYER_NAMES, SPYv4
 from spyv4.checkpoint import save_model
-from spyv4.cli import export_command
+from spyv4.commands.export import export_command
 from spyv4.config import HeadConfig
 from spyv4.errors import ArgumentError, ConfigError
 from spyv4.network.readout import ReadoutState, leaky_readout

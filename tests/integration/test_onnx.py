@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from spyv4 import Detector, SPYv4
 from spyv4.checkpoint import load_model, save_model
-from spyv4.cli import export_command
+from spyv4.commands.export import export_command
 from spyv4.errors import (
     ArgumentError,
     CheckpointError,

@@ -10,8 +10,8 @@ from spyv4.checkpoint import save_model
 from tests.helpers.tiny_model import tiny_model
 from tests.helpers.voc_tree import CLASS_NAMES
 from tests.integration.training_runs import command, draw_pictures
-from training.cli import train_command
-from training.evaluate.command import eval_command
+from training.commands.eval import eval_command
+from training.commands.train import train_command
 from training.run_evaluation import reads_up_to
 
 

@@ -26,7 +26,7 @@ from spyv4 import ReadOptions
 from tests.helpers.sessions import PATIENCE_S
 from tests.unit.detector_app.lively import lively_detector
 
-SERVE = "import sys; from detector_app.cli import serve_command; sys.exit(serve_command())"
+SERVE = "import sys; from detector_app.commands.serve import serve_command as c; sys.exit(c())"
 
 
 @contextmanager

@@ -7,8 +7,7 @@ import pytest
 from spyv4.checkpoint import load_model
 from spyv4.config import ModelConfig
 from tests.integration.training_runs import command, draw_pictures
-from training.arguments import train_parser
-from training.cli import train_command
+from training.commands.train import train_command, train_parser
 from training.config import TrainingConfig
 from training.resolve import resolve_config
 from training.runs import WEIGHTS

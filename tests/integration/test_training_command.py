@@ -12,8 +12,7 @@ from spyv4.errors import CheckpointError
 from tests.helpers.tiny_model import tiny_model
 from tests.helpers.voc_tree import CLASS_NAMES
 from tests.integration.training_runs import PICTURES, TINY, command, draw_pictures
-from training.arguments import train_parser
-from training.cli import train_command
+from training.commands.train import train_command, train_parser
 from training.loop import Trainer
 from training.resolve import resolve_config
 from training.runs import LAST, WEIGHTS, RunFolder

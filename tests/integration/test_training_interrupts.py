@@ -20,7 +20,7 @@ def hold(*arguments, **named):
     while not os.path.exists(os.environ["GO"]):
         time.sleep(0.01)
 """
-RUN = "from training.entry import train_command; sys.exit(train_command())"
+RUN = "from training.commands.train import main; sys.exit(main())"
 IMPORTING = """
 class Slow:
     def find_spec(self, name, *_):

@@ -22,7 +22,7 @@ from tests.integration.training_runs import (
     train,
     trainer,
 )
-from training.cli import train_command
+from training.commands.train import train_command
 from training.errors import DataWorkerError
 from training.loop import Trainer
 from training.runs import LAST, WEIGHTS, RunFolder, weights_problem

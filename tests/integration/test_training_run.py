@@ -21,7 +21,7 @@ from tests.integration.training_runs import (
     train,
     trainer,
 )
-from training.cli import train_command
+from training.commands.train import train_command
 from training.errors import NonFiniteLossError
 from training.evaluate.operating_point import OperatingPoint
 from training.learning import DynamicRegulariser

@@ -18,11 +18,11 @@ from tests.integration.training_runs import (
     train,
     trainer,
 )
-from training.arguments import train_parser
+from training.commands.train import train_parser
 from training.resolve import resolve_config
 from training.runs import LAST, WEIGHTS, RunFolder
 
-PROGRAM = "import sys; from training.entry import train_command; sys.exit(train_command())"
+PROGRAM = "import sys; from training.commands.train import main; sys.exit(main())"
 
 
 LONG = (*TINY, "epochs=10000", "seed=3", "reads=2", "batch_size=4", "model.image_size=[64, 64]")

@@ -10,7 +10,7 @@ import torch
 from spyv4.checkpoint import load_model
 from tests.helpers.tiny_teacher import write_teacher
 from tests.integration.training_runs import command, draw_pictures
-from training.cli import train_command
+from training.commands.train import train_command
 from training.runs import WEIGHTS, RunFolder
 
 

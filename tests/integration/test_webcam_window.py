@@ -16,7 +16,7 @@ from tests.helpers.sessions import PATIENCE_S
 from tests.helpers.virtual_screen import PROGRAMS, virtual_screen
 from tests.unit.detector_app.scripted import wait_until
 
-WEBCAM = "import sys; from detector_app.cli import webcam_command; sys.exit(webcam_command())"
+WEBCAM = "import sys; from detector_app.commands.webcam import webcam_command as c; sys.exit(c())"
 MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
 HEADLESS = re.search(r"GUI: *(NONE)?$", cv2.getBuildInformation(), re.MULTILINE)
 

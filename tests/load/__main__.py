@@ -33,6 +33,7 @@ from websockets.sync.client import connect
 
 from detector_app.stream.demo import DemoSource
 
+SERVE = "from detector_app.commands.serve import serve_command as c; c()"
 BARE = """
 import sys, time
 import cv2
@@ -259,7 +260,7 @@ def main():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     result = {"bare_per_s": [bare(picture, arguments.reads, arguments.seconds / 4)]}
-    command = [sys.executable, "-c", "from detector_app.entry import serve_command as c; c()"]
+    command = [sys.executable, "-c", SERVE]
     with subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE) as server:
         server.stdout.readline()
         url = f"http://127.0.0.1:{port}"

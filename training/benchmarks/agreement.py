@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spyv4.choices import AUTO
 from spyv4.commandline import build_parser, positive, run_command, share
 from spyv4.detector import Detector
-from spyv4.options import AUTO, ReadOptions
+from spyv4.options import ReadOptions
 from training.benchmarks.figures import write_json
+from training.commands.source import add_source
 from training.data.source import open_source
-from training.evaluate.arguments import add_source
 from training.evaluate.evaluation import evaluate_detector
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from spyv4.errors import ArgumentError
+from training.choices import VOC_EVAL, VOC_TRAIN
 from training.data.data_file import read_data_file
 from training.data.voc import AnnotatedImage, read_split
 
 logger = logging.getLogger(__name__)
-
-VOC_TRAIN, VOC_EVAL = "VOC2007:trainval,VOC2012:trainval", "VOC2007:test"
 
 
 class Reader(Protocol):

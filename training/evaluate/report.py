@@ -7,10 +7,6 @@ from training.evaluate.ground_truth import GroundTruth
 from training.evaluate.operating_point import OperatingPoint
 from training.evaluate.scores import Scores
 
-MEANING = (
-    "IoU of at least 0.5 as the Pascal VOC devkit measures it, difficult boxes ignored;\n"
-    "mAP over the classes with at least one box that is not difficult"
-)
 COCO_COLUMNS = {"ap": "COCO AP", "ap50": "AP50", "ap75": "AP75"}
 
 

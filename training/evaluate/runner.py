@@ -17,13 +17,17 @@ from spyv4.preprocess import Frame
 from spyv4.reading import Look, advance, see
 from spyv4.threads import use_threads
 from spyv4.types import Detections
+from training.choices import EVALUATION_DETECTIONS, EVALUATION_IOU, EVALUATION_SCORE
 from training.data.pictures import decode_rgb
 from training.data.voc import AnnotatedImage
 from training.evaluate.predictions import Predictions, predictions_of_detections
 from training.evaluate.stopping import Stopping
 
-EVALUATION = ReadOptions(score_threshold=0.001, iou_threshold=0.5, max_detections=1000)
-"""Average precision counts the uncertain boxes too, so that these are far more than are shown."""
+EVALUATION = ReadOptions(
+    score_threshold=EVALUATION_SCORE,
+    iou_threshold=EVALUATION_IOU,
+    max_detections=EVALUATION_DETECTIONS,
+)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.choices import LAYOUTS
 from training.data.voc import to_voc_pixels
 from training.labelling.labels import DECIMALS, Label, LabelledPicture
 
@@ -49,7 +50,7 @@ def write_labelled(
         OSError: if something cannot be written.
     """
     output.mkdir(parents=True, exist_ok=True)
-    return LAYOUTS[layout](pictures, output, class_names, shutil.copyfile if copy else _link)
+    return _WRITERS[layout](pictures, output, class_names, shutil.copyfile if copy else _link)
 
 
 def _link(picture: Path, target: Path) -> None:
@@ -181,5 +182,7 @@ def _write_text(path: Path, text: str) -> Path:
     return path
 
 
-LAYOUTS: Mapping[str, Write] = {"voc": _write_voc, "coco": _write_coco, "yolo": _write_yolo}
+_WRITERS: Mapping[str, Write] = dict(
+    zip(LAYOUTS, (_write_voc, _write_coco, _write_yolo), strict=True)
+)
 """By the name in `--format`."""

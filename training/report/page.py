@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from spyv4.choices import AUTO
 from spyv4.energy import ACCUMULATE_PJ, MULTIPLY_ACCUMULATE_PJ, Operations
 from spyv4.files import write_atomically
-from spyv4.options import AUTO
 from training.data import AnnotatedImage
 from training.data.pictures import decode_rgb
 from training.report.findings import (

@@ -22,7 +22,7 @@ export class Figures {
 
   welcome() {
     const { hello } = this.view;
-    byId("model").textContent = `${hello.model} · ${hello.runtime} · ${hello.version}`;
+    this.model(hello.runtime);
     byId("rates").replaceChildren(...hello.layers.map((name) => {
       const row = node("div", "", "rate");
       const track = node("div");
@@ -36,6 +36,13 @@ export class Figures {
       node("p", `Synaptic operations: for each read and layer, the share of ones in what the layer receives × its synapses. Multiply-accumulates: the first layer (pixels are no spikes), once a picture, and the 3×3 convolutions in which the neurons compute their rates, at every read. Without spikes the same layers take ${short(twin)} multiply-accumulates, once.`),
       node("p", `${add} pJ is a 32-bit addition, ${multiply} pJ that and a multiplication, at 45 nm (Horowitz, ISSCC 2014). Memory is not counted, which takes more on real hardware: an estimate that compares arithmetic, not a measurement of this computer.`),
     );
+  }
+
+  /** What runs and how, which changes once the network is compiled. */
+  model(runtime, build) {
+    const { hello } = this.view;
+    const compiling = build === "building" ? " (compiling beside it)" : "";
+    byId("model").textContent = `${hello.model} · ${runtime}${compiling} · ${hello.version}`;
   }
 
   tick(kind) {
@@ -130,6 +137,7 @@ export class Figures {
     byId("p50").textContent = p50 ? p50.toFixed(0) : "–";
     byId("p95").textContent = p95 ? p95.toFixed(0) : "–";
     byId("dropped").textContent = statistics ? statistics.per_second.drop.toFixed(1) : "0";
+    if (statistics) this.model(statistics.runtime, statistics.build);
   }
 }
 

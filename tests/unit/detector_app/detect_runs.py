@@ -2,7 +2,7 @@
 
 import json
 
-from detector_app.detect_cli import detect_command
+from detector_app.commands.detect import detect_command
 
 
 def run(*arguments, reads=1):

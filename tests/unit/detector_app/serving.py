@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from fastapi import FastAPI
 
-from detector_app.cli import listen
 from detector_app.http.connections import Server, server_config
+from detector_app.serving import listen
 from tests.unit.detector_app.scripted import wait_until
 
 

@@ -98,5 +98,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(pictures, clip,
     assert f"holds one picture, not 3 inputs; name a folder instead, such as {out / 's'}" in error
     assert "not a clip" in refused(clip, "--save-spikes", out / "s.npz")
     assert "must be FILE.npz, or a folder" in refused(one, "--save-spikes", out / "s.npy")
+    compiled = refused(one, "--save-spikes", out / "s.npz", "--compile")
+    assert "leave out --compile or --save-spikes" in compiled
     both = ["--json", out / "s.npz", "--save-spikes", out / "s.npz"]
     assert "--save-spikes" in refused(one, *both)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from spyv4.config import model_preset
-from training.arguments import train_parser
+from training.choices import RECIPES
+from training.commands.train import train_parser
 from training.config import TrainingConfig
-from training.resolve import RECIPES, resolve_config
+from training.resolve import resolve_config
 
 
 def resolved(name: str, *more: str) -> TrainingConfig:

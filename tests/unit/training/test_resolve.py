@@ -4,7 +4,7 @@ import pytest
 
 from spyv4.errors import ConfigError
 from spyv4.validation import to_mapping
-from training.arguments import train_parser
+from training.commands.train import train_parser
 from training.config import TrainingConfig
 from training.resolve import resolve_config
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from spyv4.errors import ConfigError
-from training.arguments import train_parser
-from training.cli import _network_name
+from training.action import _network_name
+from training.commands.train import train_parser
 from training.run_names import locked, new_run, newest_run
 from training.runs import LAST
 

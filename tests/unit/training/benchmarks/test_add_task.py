@@ -8,8 +8,8 @@ import pytest
 
 from training.benchmarks.add_task import _solved, main, read_run
 from training.config import LearnerConfig
+from training.tasks.action import write_result
 from training.tasks.add import AddConfig, AddResult
-from training.tasks.command import write_result
 
 
 def written(folder: Path, losses: list[float], seed: int = 0, **learner: Any) -> Path:

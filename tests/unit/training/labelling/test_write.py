@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from training.choices import LAYOUTS
 from training.data import AnnotatedImage, open_source, read_split
 from training.data.voc import from_voc_pixels
 from training.evaluate.predictions import predictions_of_rows
 from training.labelling.labels import LabelledPicture, labelled
-from training.labelling.write import LAYOUTS, write_labelled
+from training.labelling.write import write_labelled
 
 NAMES = ("cat", 'say "cheese" & <smile>', "dog")
 SIZES = ((90, 120), (37, 1000), (61, 61))  # (height, width)

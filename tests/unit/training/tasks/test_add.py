@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from spyv4.errors import ConfigError
+from training.commands.tasks import tasks_command
 from training.config import LearnerConfig
 from training.tasks.add import (
     LAST,
@@ -19,7 +20,6 @@ from training.tasks.add import (
     evaluate_add,
     run_add,
 )
-from training.tasks.command import tasks_command
 
 
 def test_a_sequence_has_one_mark_in_each_half_and_their_sum() -> None:

@@ -1,14 +1,34 @@
-"""The options of `spyv4-train`."""
+"""`spyv4-train`: train a detector on pictures with boxes."""
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from spyv4.commandline import build_parser, share
-from spyv4.config import MODEL_PRESETS
-from training.data.source import VOC_EVAL, VOC_TRAIN
-from training.evaluate.arguments import add_source
-from training.resolve import DEFAULT_RECIPE, RECIPES
+from spyv4.choices import MODEL_NAMES
+from spyv4.commandline import build_parser, run_command, share
+from training.choices import DEFAULT_RECIPE, RECIPES, VOC_EVAL, VOC_TRAIN
+from training.commands.answering import answering, require_training
+from training.commands.source import add_source
+from training.interrupts import Interrupts
+
+
+def main() -> int:
+    """The console script."""
+    with answering("spyv4-train") as stop:
+        return train_command(stop=stop)
+
+
+def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = None) -> int:
+    """`spyv4-train` within a program; `stop` answers Ctrl-C and SIGTERM."""
+    return run_command(train_parser(), partial(_train, stop=stop or Interrupts()), argv)
+
+
+def _train(arguments: argparse.Namespace, stop: Interrupts) -> int:
+    require_training()
+    from training.action import run
+
+    return run(arguments, stop)
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -93,7 +113,7 @@ def _add_start(add: Callable[..., object]) -> None:
         "what trains small networks well on a CPU, or what adapts --init-weights to some hundred "
         f"pictures of other classes ({DEFAULT_RECIPE})",
     )
-    add("--model", choices=list(MODEL_PRESETS), help="network (spyv4)")
+    add("--model", choices=MODEL_NAMES, help="network (spyv4)")
     add(
         "--init-weights",
         metavar="NAME|FILE",

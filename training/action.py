@@ -1,4 +1,4 @@
-"""The console scripts of the training package."""
+"""What `spyv4-train` does."""
 
 import argparse
 import json
@@ -8,14 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from spyv4.commandline import run_command
 from spyv4.config import ModelConfig
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
@@ -25,7 +23,6 @@ from spyv4.weights import load_weights
 from training import processes
 from training.allocator import keep_freed_memory
 from training.anchors import with_found_anchors
-from training.arguments import train_parser
 from training.batch_norm import synchronise_batch_norm
 from training.config import TrainingConfig
 from training.data import (
@@ -38,10 +35,8 @@ from training.data import (
 )
 from training.dry_run import describe_run
 from training.errors import DataWorkerError, OutOfMemoryError, ProcessGoneError
-from training.evaluate.command import eval_command
 from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
-from training.labelling.command import label_command
 from training.loop import Trainer
 from training.precision import faster_training
 from training.report.gather import now
@@ -52,16 +47,8 @@ from training.run_names import locked, new_run, newest_run
 from training.run_report import RunReport
 from training.run_state import RunState
 from training.runs import RunFolder
-from training.tasks.command import tasks_command
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["eval_command", "label_command", "tasks_command", "train_command"]
-
-
-def train_command(argv: list[str] | None = None, *, stop: Interrupts | None = None) -> int:
-    """`spyv4-train`; `stop` answers Ctrl-C and SIGTERM."""
-    return run_command(train_parser(), partial(_run, stop=stop or Interrupts()), argv)
 
 
 def _read_training_images(
@@ -105,7 +92,7 @@ def _restore_weights(state: RunState, folder: RunFolder) -> None:
         logger.warning("%s; written anew from %s", problem, folder.last)
 
 
-def _run(arguments: argparse.Namespace, stop: Interrupts) -> int:
+def run(arguments: argparse.Namespace, stop: Interrupts) -> int:
     """Train in the folder of `--run`, or where it says nothing in one of `runs/`."""
     keep_freed_memory()
     if arguments.deterministic:

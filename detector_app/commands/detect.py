@@ -1,17 +1,12 @@
-"""The command `spyv4-detect`, which needs no extra but for `--track`."""
+"""`spyv4-detect`: find things in pictures and clips; it needs no extra but for `--track`."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from detector_app.detecting.inputs import Targets, find_inputs
-from detector_app.detecting.job import Job
-from detector_app.detecting.looking import Looker
-from detector_app.detecting.outputs import NamedFiles, Outputs
-from detector_app.detecting.spikes import check_spikes
-from detector_app.detecting.stopping import stop_on_interrupt
-from detector_app.settings import add_model_options, load_settings
-from detector_app.stream.sources import quieten
+from detector_app.commands.options import add_model_options
+from spyv4.choices import MAX_READS
 from spyv4.commandline import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -20,13 +15,15 @@ from spyv4.commandline import (
     positive,
     run_command,
 )
-from spyv4.config import MAX_READS
+from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
-from spyv4.recording import Recorder
+
+if TYPE_CHECKING:
+    from detector_app.detecting.looking import Looker
 
 
 def detect_command(argv: list[str] | None = None) -> int:
-    """`spyv4-detect`: find things in pictures and clips."""
+    """The console script."""
     parser = build_parser(
         "spyv4-detect",
         "Find things in pictures and clips; write annotated copies, JSON and more.",
@@ -104,6 +101,13 @@ def _add_looking(group: argparse._ArgumentGroup) -> None:
 
 
 def _detect(arguments: argparse.Namespace) -> int:
+    from detector_app.detecting.inputs import Targets, find_inputs
+    from detector_app.detecting.job import Job
+    from detector_app.detecting.outputs import NamedFiles, Outputs
+    from detector_app.detecting.spikes import check_spikes
+    from detector_app.detecting.stopping import stop_on_interrupt
+    from detector_app.stream.sources import quieten
+
     quieten()
     if arguments.track:
         require_extra("track", "identities across frames")
@@ -136,9 +140,17 @@ def _detect(arguments: argparse.Namespace) -> int:
     return EXIT_USAGE if problems or job.problems else EXIT_OK
 
 
-def _looker(arguments: argparse.Namespace) -> Looker:
+def _looker(arguments: argparse.Namespace) -> "Looker":
     """The detector, loaded, and how it is to look."""
+    from detector_app.detecting.looking import Looker
+    from detector_app.settings import load_settings
+    from spyv4.recording import Recorder
+
     settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
+    if arguments.save_spikes is not None and settings.compile:
+        raise ArgumentError(
+            "a compiled network shows no spikes; leave out --compile or --save-spikes"
+        )
     detector = settings.load_detector()
     options = settings.read_options(detector.config)
     recorder = None

@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from detector_app import cli, window
+from detector_app import window
 from detector_app.annotate import STATUS_HEIGHT
-from detector_app.cli import listen, serve_command, webcam_command
+from detector_app.commands.serve import serve_command
+from detector_app.commands.webcam import webcam_command
 from detector_app.errors import SourceError, SourceLostError
+from detector_app.serving import listen
 from detector_app.settings import Settings
 from detector_app.stream.demo import DemoSource
 from detector_app.stream.hub import Hub
@@ -55,7 +57,7 @@ def test_a_missing_source_ends_the_commands(capsys):
 
 
 def test_no_window_without_a_display(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "has_gui", lambda: False)
+    monkeypatch.setattr(window, "has_gui", lambda: False)
     assert webcam_command(["--source", "demo", "--view", "window"]) == 2
     assert "--view browser" in capsys.readouterr().err
 
@@ -138,7 +140,7 @@ def test_a_failing_source_ends_the_window(detector, error, code, monkeypatch, ca
     with pytest.raises(type(error)):
         run_window(detector, source)
     source.fail(error)
-    monkeypatch.setattr(cli, "has_gui", lambda: True)
+    monkeypatch.setattr(window, "has_gui", lambda: True)
     monkeypatch.setattr(Settings, "open_source", lambda _settings, *, loop: source)
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
     assert webcam_command([]) == code
@@ -146,7 +148,7 @@ def test_a_failing_source_ends_the_window(detector, error, code, monkeypatch, ca
 
 
 def test_a_window_needs_a_source(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "has_gui", lambda: True)
+    monkeypatch.setattr(window, "has_gui", lambda: True)
     assert webcam_command(["--source", "none"]) == 2
     assert "name a --source" in capsys.readouterr().err
 
@@ -161,7 +163,7 @@ def test_help_has_an_example(command, capsys):
 
 def test_importing_the_app_prints_nothing():
     done = subprocess.run(
-        [sys.executable, "-c", "import detector_app.cli"], capture_output=True, check=True
+        [sys.executable, "-c", "import detector_app.serving"], capture_output=True, check=True
     )
     assert done.stdout == done.stderr == b""
 

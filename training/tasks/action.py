@@ -1,4 +1,4 @@
-"""`spyv4-tasks`: the paper's tasks on sequences, one command each."""
+"""What `spyv4-tasks` does."""
 
 import argparse
 import json
@@ -6,42 +6,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spyv4.commandline import build_parser, positive, run_command
 from spyv4.files import write_atomically
 from spyv4.validation import from_mapping, to_mapping
 from training.tasks.add import AddConfig, AddResult, AddRun, run_add
 
 
-def tasks_command(argv: list[str] | None = None) -> int:
-    """The console script."""
-    parser = build_parser(
-        "spyv4-tasks",
-        "Run a task of the paper under a learning rule.",
-        "spyv4-tasks run add --neuron ltc --learner fptt-k --length 200 --json add.json",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="the tasks")
-    run = commands.add_parser("run", help="run one")
-    run.add_argument("task", choices=["add"])
-    run.add_argument("--neuron", choices=["ltc", "alif", "lstm"])
-    run.add_argument("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"])
-    run.add_argument("--updates", type=int, help="segments of fptt-k and tbptt (10)")
-    run.add_argument("--alpha", type=float, help="strength of FPTT's regulariser (0.5)")
-    run.add_argument("--length", type=positive, help="steps of a sequence (200)")
-    run.add_argument("--iterations", type=positive, help="(10000)")
-    run.add_argument("--learning-rate", type=float, help="(0.003)")
-    run.add_argument("--adopt", action="store_true", help="W <- Wbar after every 100 batches")
-    run.add_argument("--stop-below", type=float, help="end once the mean of 100 losses is below")
-    run.add_argument("--seed", type=int)
-    run.add_argument("--compile", action="store_true", help="compile the step of the network")
-    run.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="go on from there, and save there"
-    )
-    run.add_argument("--json", type=Path, metavar="FILE", help="write configuration and losses")
-    return run_command(parser, _tasks, argv)
-
-
-def _tasks(arguments: argparse.Namespace) -> int:
+def run_task(arguments: argparse.Namespace) -> int:
+    """Run the task as `arguments` say, or list the tasks."""
     if arguments.command == "list":
         print("add    the sum of two marked numbers of a sequence (paper, figure 2)")
         return 0

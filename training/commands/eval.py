@@ -1,39 +1,67 @@
-"""The options of `spyv4-eval`."""
+"""`spyv4-eval`: how well a detector, or a list of saved detections, fits a data set."""
 
 import argparse
 from pathlib import Path
 from typing import get_args
 
-from spyv4.commandline import SCORE_THRESHOLD_NAMES, positive, share
+from spyv4.choices import (
+    AGREE_IOU,
+    AGREE_MARGIN,
+    AGREE_SCORE,
+    AUTO,
+    AUTO_READS,
+    MAX_READS,
+    Precision,
+    Reads,
+)
+from spyv4.commandline import (
+    SCORE_THRESHOLD_NAMES,
+    build_parser,
+    positive,
+    run_command,
+    share,
+)
 from spyv4.commandline import reads as read_count
-from spyv4.config import MAX_READS
-from spyv4.options import AUTO, ReadOptions, Reads
-from spyv4.runtime.torch_runtime import Precision
-from training.data.source import VOC_EVAL
-from training.evaluate.runner import EVALUATION
+from training.choices import (
+    EVALUATED_READS,
+    EVALUATION_DETECTIONS,
+    EVALUATION_IOU,
+    EVALUATION_SCORE,
+    MEANING,
+    VOC_EVAL,
+)
+from training.commands.answering import answering, require_training
+from training.commands.source import add_source
 
 Group = argparse._ArgumentGroup
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `spyv4-eval`."""
+def main() -> int:
+    """The console script, which has nothing to save before its end."""
+    with answering("spyv4-eval"):
+        return eval_command()
+
+
+def eval_command(argv: list[str] | None = None) -> int:
+    """`spyv4-eval` within a program."""
+    parser = build_parser(
+        "spyv4-eval",
+        "Measure a detector on a data set in the layout of Pascal VOC at several numbers of"
+        f"\nreads, or score saved detections.\n\n{MEANING}.",
+        "spyv4-eval --voc-root data/VOCdevkit --eval VOC2007:test --reads 1,2,4,8",
+    )
     _add_data(parser.add_argument_group("data"))
     _add_detector(parser.add_argument_group("detector"))
     _add_scoring(parser.add_argument_group("scoring"))
     _add_output(parser.add_argument_group("output"))
+    return run_command(parser, _eval, argv)
 
 
-def add_source(data: Group) -> None:
-    """The options that `open_source` takes, of which one must be given."""
-    either = data.add_mutually_exclusive_group(required=True)
-    either.add_argument("--voc-root", type=Path, help="holds VOC2007/VOC2012, or its parent")
-    either.add_argument(
-        "--data",
-        type=Path,
-        metavar="FILE",
-        help="TOML or YAML that names train, val and classes: VOC, COCO JSON, or YOLO as in "
-        "Ultralytics' data.yaml",
-    )
+def _eval(arguments: argparse.Namespace) -> int:
+    require_training()
+    from training.evaluate.action import run
+
+    return run(arguments)
 
 
 def _add_data(data: Group) -> None:
@@ -52,7 +80,8 @@ def _add_detector(model: Group) -> None:
     model.add_argument(
         "--reads",
         type=_read_counts,
-        help="numbers of reads to report, and auto for until two reads agree (default: 1,2,4,8)",
+        help="numbers of reads to report, and auto for until two reads agree (default: "
+        f"{','.join(map(str, EVALUATED_READS))})",
     )
     _add_agreement(model)
     model.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto")
@@ -76,16 +105,21 @@ def _add_detector(model: Group) -> None:
 
 
 def _add_agreement(model: Group) -> None:
-    for name, kind, meaning in (
-        ("agree_iou", share, "least IoU of two boxes that agree"),
-        ("agree_score", share, "most that their scores differ by"),
-        ("agree_margin", share, "boxes less than this above the threshold may come and go"),
-        ("max_reads", positive, "reads after which looking ends"),
+    for name, kind, usual, meaning in (
+        ("--agree-iou", share, AGREE_IOU, "least IoU of two boxes that agree"),
+        ("--agree-score", share, AGREE_SCORE, "most that their scores differ by"),
+        (
+            "--agree-margin",
+            share,
+            AGREE_MARGIN,
+            "boxes less than this above the threshold may come and go",
+        ),
+        ("--max-reads", positive, AUTO_READS, "reads after which looking ends"),
     ):
         model.add_argument(
-            f"--{name.replace('_', '-')}",
+            name,
             type=kind,
-            default=getattr(ReadOptions(), name),
+            default=usual,
             metavar="N" if kind is positive else "A",
             help=f"of auto: {meaning} (default: %(default)s)",
         )
@@ -95,20 +129,20 @@ def _add_thresholds(model: Group) -> None:
     model.add_argument(
         *SCORE_THRESHOLD_NAMES,
         type=share,
-        default=EVALUATION.score_threshold,
+        default=EVALUATION_SCORE,
         metavar="S",
         help="(default: %(default)s)",
     )
     model.add_argument(
         "--iou-threshold",
         type=share,
-        default=EVALUATION.iou_threshold,
+        default=EVALUATION_IOU,
         help="of suppression (default: %(default)s)",
     )
     model.add_argument(
         "--max-detections",
         type=positive,
-        default=EVALUATION.max_detections,
+        default=EVALUATION_DETECTIONS,
         help="a picture (default: %(default)s)",
     )
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from spyv4.checkpoint import save_model
-from spyv4.cli import bench_command, export_command
+from spyv4.commands.bench import bench_command
+from spyv4.commands.export import export_command
 from tests.helpers.tiny_model import tiny_model
 
 

@@ -3,7 +3,7 @@ import json
 import cv2
 import pytest
 
-from detector_app.detect_cli import detect_command
+from detector_app.commands.detect import detect_command
 from tests.unit.detector_app.detect_runs import files, lines, run
 
 pytestmark = pytest.mark.usefixtures("tiny")

@@ -1,4 +1,4 @@
-"""`spyv4-eval`: how well a detector, or a list of saved detections, fits a data set."""
+"""What `spyv4-eval` does."""
 
 import argparse
 import json
@@ -9,42 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from spyv4.checkpoint import store_score_threshold
-from spyv4.commandline import build_parser, run_command
+from spyv4.choices import AUTO, Reads
 from spyv4.config import ModelConfig
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
-from spyv4.options import AUTO, ReadOptions, Reads
+from spyv4.options import ReadOptions
 from spyv4.validation import to_mapping
 from spyv4.weights import find_weights, load_weights
+from training.choices import EVALUATED_READS, MEANING
 from training.data.source import DataSource, open_source
 from training.data.voc import AnnotatedImage
-from training.evaluate.arguments import add_arguments
 from training.evaluate.evaluation import Evaluation, evaluate_detector
 from training.evaluate.findings import findings_of, read_twin
 from training.evaluate.ground_truth import ground_truth_of
 from training.evaluate.prediction_files import read_predictions, write_predictions, write_text
-from training.evaluate.report import MEANING, to_json, to_table
+from training.evaluate.report import to_json, to_table
 from training.evaluate.scores import score_predictions
 from training.report.findings import TwinFindings
 from training.report.gather import facts
 from training.report.page import Report, write_report
 
-DEFAULT_READS = (1, 2, 4, 8)
 SAVED = "saved"
 RULE = ("agree_iou", "agree_score", "agree_margin", "max_reads")
 """The options that are parameters of `auto`."""
-
-
-def eval_command(argv: list[str] | None = None) -> int:
-    """The console script."""
-    parser = build_parser(
-        "spyv4-eval",
-        "Measure a detector on a data set in the layout of Pascal VOC at several numbers of"
-        f"\nreads, or score saved detections.\n\n{MEANING}.",
-        "spyv4-eval --voc-root data/VOCdevkit --eval VOC2007:test --reads 1,2,4,8",
-    )
-    add_arguments(parser)
-    return run_command(parser, run, argv)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         SPYv4Error: for arguments, data or saved detections that are not right.
         OSError: if a file cannot be read or written.
     """
-    reads: tuple[Reads, ...] = arguments.reads or DEFAULT_READS
+    reads: tuple[Reads, ...] = arguments.reads or EVALUATED_READS
     save_reads = arguments.save_reads or max(_numbers(reads), default=AUTO)
     if save_reads not in reads:
         raise ArgumentError(f"--save-reads must be one of --reads {reads}, not {save_reads}")

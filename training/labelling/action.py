@@ -1,4 +1,4 @@
-"""`spyv4-label`: what a detector finds, as annotations to train on."""
+"""What `spyv4-label` does."""
 
 import argparse
 import sys
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spyv4.commandline import build_parser, positive, run_command, share
 from spyv4.config import VOC_CLASSES, check_image_size
 from spyv4.detector import Detector
 from spyv4.errors import ArgumentError
 from spyv4.options import ReadOptions
+from training.choices import ALL_CLASSES
 from training.data import AnnotatedImage
 from training.distillation.coco_classes import COCO_CLASSES, coco_index
 from training.distillation.teacher import Teacher
@@ -19,10 +19,9 @@ from training.evaluate.predictions import Predictions
 from training.evaluate.runner import run_detector
 from training.labelling.labels import LabelledPicture, labelled
 from training.labelling.pictures import check_pictures, find_pictures
-from training.labelling.write import LAYOUTS, write_labelled
+from training.labelling.write import write_labelled
 from training.labelling.yolox import run_teacher
 
-ALL = "all"
 _DIFFICULT = {
     "voc": "marked difficult",
     "coco": "marked iscrowd",
@@ -30,81 +29,13 @@ _DIFFICULT = {
 }
 
 
-def label_command(argv: list[str] | None = None) -> int:
-    """The console script."""
-    parser = build_parser(
-        "spyv4-label",
-        "Label pictures by a detector: write what it finds as annotations that spyv4-train and\n"
-        "others read. What it misses is background to whoever learns from them: look them over.",
-        "spyv4-label photos/ --teacher yolox_nano.onnx --output data/labelled --format voc",
-    )
-    parser.add_argument(
-        "pictures",
-        nargs="+",
-        metavar="PATH",
-        help="pictures, folders with those below them, or patterns such as 'photos/**/*.jpg'",
-    )
-    _add_detector(parser.add_argument_group("detector"))
-    _add_output(parser.add_argument_group("output"))
-    return run_command(parser, _label, argv)
+def label(arguments: argparse.Namespace) -> None:
+    """Label the pictures as `arguments` say, and say what was found.
 
-
-def _add_detector(detector: argparse._ArgumentGroup) -> None:
-    either = detector.add_mutually_exclusive_group(required=True)
-    either.add_argument("--weights", metavar="NAME|FILE", help="of this project's detectors")
-    either.add_argument(
-        "--teacher", type=Path, metavar="FILE", help="YOLOX of COCO's classes as an .onnx file"
-    )
-    add = detector.add_argument
-    add("--reads", type=positive, help="of every picture (that of the weights)")
-    add(
-        "--classes",
-        metavar="NAME,NAME",
-        help=f"look for these alone, by VOC's or COCO's names; {ALL} for all that the detector "
-        "knows (of a teacher VOC's, else all)",
-    )
-    add(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="that pictures are brought to (the detector's own)",
-    )
-    add(
-        "--iou-threshold",
-        type=share,
-        default=ReadOptions().iou_threshold,
-        metavar="I",
-        help="boxes of a class that overlap more are one, 0..1 (%(default)s)",
-    )
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of --weights")
-
-
-def _add_output(output: argparse._ArgumentGroup) -> None:
-    add = output.add_argument
-    add("--output", type=Path, required=True, metavar="DIR", help="a folder that is new or empty")
-    add("--format", choices=list(LAYOUTS), default="voc", help="the layout (%(default)s)")
-    add(
-        "--min-score",
-        type=share,
-        default=0.4,
-        metavar="S",
-        help="least score of an object, 0..1 (%(default)s)",
-    )
-    add(
-        "--difficult-score",
-        type=share,
-        default=0.2,
-        metavar="S",
-        help="least score of what may be an object and is neither learned nor counted: marked "
-        "difficult in VOC's layout, iscrowd in COCO's, left out of YOLO's, which has no such thing "
-        "(%(default)s)",
-    )
-    add("--copy", action="store_true", help="copy the pictures instead of linking to them")
-    add("--skip-bad", action="store_true", help="name damaged pictures and go on without them")
-
-
-def _label(arguments: argparse.Namespace) -> None:
+    Raises:
+        SPYv4Error: for arguments, pictures or weights that are not right.
+        OSError: if something cannot be written.
+    """
     output: Path = arguments.output
     if arguments.difficult_score > arguments.min_score:
         raise ArgumentError(
@@ -160,7 +91,7 @@ def _find_by_teacher(
 
 def _wanted(text: str | None, usual: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """The classes that `--classes` asks for."""
-    if text in (None, ALL):
+    if text in (None, ALL_CLASSES):
         return tuple(usual if text is None else known)
     names = tuple(dict.fromkeys(str(text).split(",")))
     coco = known is COCO_CLASSES

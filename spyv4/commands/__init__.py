@@ -1,0 +1,1 @@
+"""The console scripts of the detector package: export and benchmark."""

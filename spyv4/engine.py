@@ -1,0 +1,193 @@
+"""Opens a network in a file the fastest way that is known here, and finds out which that is.
+
+What was measured and built is remembered (`spyv4.runtime.cache`), so that only the first start on a
+machine measures, for about two seconds, and only among the ways that need not be built. The
+compiled ways are built by `tune`, which takes minutes: `spyv4.background` runs it beside a server,
+`spyv4-bench` while one waits.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from spyv4.choices import Exact, Precision
+from spyv4.errors import CheckpointError
+from spyv4.files import file_sha256
+from spyv4.runtime import cache
+from spyv4.runtime.base import Runtime
+from spyv4.runtime.choice import Choice, precisions, time_reads
+from spyv4.runtime.step_package import StepPackage
+from spyv4.runtime.torch_runtime import TorchRuntime
+from spyv4.runtime.ways import Engine, Way
+from spyv4.weights import load_weights, measured_precisions
+
+logger = logging.getLogger(__name__)
+
+
+class Network(NamedTuple):
+    """A network as it is to run here.
+
+    Attributes:
+        weights: a .safetensors file.
+        image_size: (height, width) in pixels, multiples of 32.
+        device: where it runs.
+    """
+
+    weights: Path
+    image_size: tuple[int, int]
+    device: torch.device
+
+    @property
+    def key(self) -> str:
+        """Name of what is remembered of it on this machine, with so many threads."""
+        return cache.entry_key(file_sha256(self.weights), self.image_size, self.device)
+
+    @property
+    def precisions(self) -> tuple[Exact, ...]:
+        """Those to choose from: 8 bits only where the weights' card says what they cost."""
+        return precisions(self.device, int8="int8" in measured_precisions(self.weights))
+
+    def open(self, precision: Exact) -> TorchRuntime:
+        """The network operator by operator."""
+        return TorchRuntime(load_weights(self.weights), self.device, precision=precision)
+
+
+def open_network(
+    network: Network,
+    *,
+    precision: Precision = "auto",
+    compiled: bool | None = None,
+) -> TorchRuntime:
+    """Open a network the fastest way that is known here.
+
+    Args:
+        network: what to open.
+        precision: `auto` for the one that was measured to be fastest.
+        compiled: True builds the compiled step where it is not there, and waits; False does
+            without; None takes it where it is there and was not measured to be slower.
+
+    Raises:
+        CheckpointError: if the weights cannot be read.
+        RuntimeUnavailableError: if what is asked for cannot be had here.
+    """
+    way = _way(network, None if precision == "auto" else precision, compiled)
+    runtime = network.open(way.precision)
+    if way.engine == "compiled":
+        step = known_step(network, way.precision)
+        if step is None and compiled:
+            build_step(network, runtime)
+            step = known_step(network, way.precision)
+        if step is not None:
+            runtime.use(step)
+    return runtime
+
+
+def _way(network: Network, wanted: Exact | None, compiled: bool | None) -> Way:
+    """The way to open; a compiled one that is not built yet stands for the eager one as well."""
+    choice = recalled(network)
+    if choice is None and wanted is None:
+        choice = measure_eager(network)
+    if choice is not None and choice.complete:
+        engines: Mapping[bool | None, tuple[Engine, ...]] = {True: ("compiled",), False: ("eager",)}
+        if (
+            way := choice.fastest(engines.get(compiled, ("eager", "compiled")), wanted)
+        ) is not None:
+            return way
+    if wanted is None and choice is not None and (eager := choice.fastest(("eager",))) is not None:
+        wanted = eager.precision
+    return Way("eager" if compiled is False else "compiled", wanted or "float32")
+
+
+def forget(network: Network) -> None:
+    """Remember nothing of a network on this machine, measured or built."""
+    cache.forget(network.key)
+
+
+def recalled(network: Network) -> Choice | None:
+    """What was measured of a network on this machine; None for nothing."""
+    facts = cache.recall(network.key)
+    try:
+        return None if facts is None else Choice.from_mapping(facts)
+    except ValueError:
+        return None
+
+
+def measure_eager(network: Network) -> Choice:
+    """Time the ways that need not be built, for about two seconds, and remember it."""
+    found = network.precisions
+    if len(found) == 1:
+        return Choice({Way("eager", found[0]): 0.0}, complete=False)
+    runtimes = {Way("eager", each): network.open(each) for each in found}
+    choice = Choice(time_reads(runtimes, network.image_size), complete=False)
+    _remember(network, choice)
+    return choice
+
+
+def _remember(network: Network, choice: Choice) -> None:
+    try:
+        cache.remember(network.key, choice.to_mapping())
+    except OSError as error:
+        logger.warning("what was measured cannot be remembered: %s", error)
+
+
+def known_step(network: Network, precision: Exact) -> StepPackage | None:
+    """The compiled step of a network; None where none was built, or what was built is damaged."""
+    folder = cache.package_folder(network.key, precision)
+    if not folder.is_dir():
+        return None
+    try:
+        return StepPackage(folder)
+    except CheckpointError as error:
+        logger.warning("%s; it is built anew when there is time", error)
+        return None
+
+
+def build_step(network: Network, runtime: TorchRuntime) -> None:
+    """Compile the step of a network in `runtime`'s precision, which takes about a minute.
+
+    Raises:
+        RuntimeUnavailableError: if there is no C++ compiler or no GPU-free device, if the compiler
+            fails, or if the compiled step does not agree with the eager one.
+    """
+    # Here, since it takes seconds to import.
+    from spyv4.runtime.step_compiler import check_step, compile_step
+
+    folder = cache.package_folder(network.key, runtime.precision)
+    compile_step(runtime, network.image_size, folder)
+    check_step(runtime, network.image_size, StepPackage(folder))
+    cache.prune_packages()
+
+
+def tune(
+    network: Network,
+    *,
+    first: Exact | None = None,
+    report: Callable[[Way | Choice], None] = lambda _: None,
+) -> Choice:
+    """Build every compiled way of a network that is not there, time all ways, and remember it.
+
+    Args:
+        network: on the CPU.
+        first: the precision to begin with.
+        report: is told of every compiled way that is there, and of the choice at the end.
+
+    Raises:
+        RuntimeUnavailableError: if a step cannot be built.
+    """
+    runtimes: dict[Way, Runtime] = {}
+    for precision in sorted(network.precisions, key=lambda each: each != first):
+        runtimes[Way("eager", precision)] = network.open(precision)
+        compiled = network.open(precision)
+        if (step := known_step(network, precision)) is None:
+            build_step(network, compiled)
+            step = StepPackage(cache.package_folder(network.key, precision))
+        compiled.use(step)
+        runtimes[compiled.way] = compiled
+        report(compiled.way)
+    choice = Choice(time_reads(runtimes, network.image_size), complete=True)
+    _remember(network, choice)
+    report(choice)
+    return choice
