@@ -214,14 +214,14 @@ class Detector:
         self,
         image: Picture,
         reads: Reads | None = None,
-        *,
         potentials: PotentialType | None = None,
         **options: Unpack[ReadKeywords],
     ) -> SpikeRecord:
         """All spikes of all reads, with the boxes after each; see `spyv4.recording.Recorder`.
 
         Args:
-            image: as for `detect`, as is `reads`.
+            image: as for `detect`.
+            reads: as for `detect`.
             potentials: `float16` or `float32` to keep the membrane potentials, too.
             **options: the other fields of `ReadOptions`.
         """

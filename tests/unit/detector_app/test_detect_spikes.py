@@ -77,7 +77,8 @@ def test_records_are_forgotten_once_they_are_written(clip, tmp_path, monkeypatch
             alive -= 1
 
     monkeypatch.setattr("spyv4.recording.SpikeRecord", Counted)
-    assert run(clip, "--no-save", "--json", tmp_path / "j", "--save-spikes", tmp_path / "s") == 0
+    wanted = ["--no-save", "--jsonl", tmp_path / "l", "--json", tmp_path / "j"]
+    assert run(clip, *wanted, "--save-spikes", tmp_path / "s") == 0
     assert len(files(tmp_path / "s")) == 7
     assert 1 <= most <= 3
 
