@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spyv4.network.spyv4 import SPYv4
     from spyv4.network.table import LAYER_NAMES
     from spyv4.options import ReadOptions
+    from spyv4.spikes import SpikeRecord, load_spikes
     from spyv4.types import Detections
     from spyv4.weights import shipped_weights
 
@@ -35,7 +36,9 @@ __all__ = [
     "ReadOptions",
     "SPYv4",
     "SPYv4Error",
+    "SpikeRecord",
     "__version__",
+    "load_spikes",
     "model_preset",
     "shipped_weights",
 ]
@@ -52,6 +55,8 @@ _MODULES = {
     "ReadOptions": "spyv4.options",
     "SPYv4": "spyv4.network.spyv4",
     "SPYv4Error": "spyv4.errors",
+    "SpikeRecord": "spyv4.spikes",
+    "load_spikes": "spyv4.spikes",
     "model_preset": "spyv4.config",
     "shipped_weights": "spyv4.weights",
 }

@@ -16,9 +16,11 @@ from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.network.table import LAYER_NAMES
 from spyv4.options import ReadKeywords, ReadOptions
 from spyv4.preprocess import Picture
+from spyv4.recording import Recorder
 from spyv4.rounds import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
+from spyv4.spikes import PotentialType, SpikeRecord
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
 
@@ -207,6 +209,24 @@ class Detector:
         """
         chosen = self.options(reads, **options)
         return (read.detections[0] for read in self.read_batch([image], chosen))
+
+    def spikes(
+        self,
+        image: Picture,
+        reads: Reads | None = None,
+        potentials: PotentialType | None = None,
+        **options: Unpack[ReadKeywords],
+    ) -> SpikeRecord:
+        """All spikes of all reads, with the boxes after each; see `spyv4.recording.Recorder`.
+
+        Args:
+            image: as for `detect`.
+            reads: as for `detect`.
+            potentials: `float16` or `float32` to keep the membrane potentials, too.
+            **options: the other fields of `ReadOptions`.
+        """
+        chosen = self.options(reads, **options)
+        return next(Recorder(self.runtime, self.image_size, chosen, potentials).stream([image]))
 
     def stream(
         self,

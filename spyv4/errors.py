@@ -27,6 +27,10 @@ class SaveError(CheckpointError):
     exit_code = 1
 
 
+class SpikeFileError(SPYv4Error):
+    """A file of spikes is missing, damaged, or of another format."""
+
+
 class ImageError(SPYv4Error):
     """A picture cannot be read, or is not a picture, or is too large."""
 

@@ -15,6 +15,7 @@ from spyv4.commandline import (
     positive,
     run_command,
 )
+from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--coco", type=Path, metavar="FILE", help="the same in COCO's layout, with scores")
     add("--save-txt", action="store_true", help="YOLO labels, in labels/ of the folder")
     add("--crop", action="store_true", help="a picture of every object, in crops/CLASS/")
+    add(
+        "--save-spikes",
+        type=Path,
+        metavar="FILE.npz|DIR",
+        help="all spikes of all reads of the only picture, or a file a picture and frame in a "
+        "folder (docs/spikes.md)",
+    )
+    add(
+        "--save-potentials",
+        choices=["float16", "float32"],
+        help="membrane potentials in them, too, as numbers of that type",
+    )
     add("--count", action="store_true", help="say at the end how many of every class were found")
 
 
@@ -91,6 +104,7 @@ def _detect(arguments: argparse.Namespace) -> int:
     from detector_app.detecting.inputs import Targets, find_inputs
     from detector_app.detecting.job import Job
     from detector_app.detecting.outputs import NamedFiles, Outputs
+    from detector_app.detecting.spikes import check_spikes
     from detector_app.detecting.stopping import stop_on_interrupt
     from detector_app.stream.sources import quieten
 
@@ -106,8 +120,10 @@ def _detect(arguments: argparse.Namespace) -> int:
         crop=arguments.crop,
         yolo=arguments.save_txt,
         files=NamedFiles(arguments.json, arguments.jsonl, arguments.coco),
+        spikes=arguments.save_spikes,
     )
     outputs.claim_files(targets)
+    check_spikes(arguments.save_spikes, arguments.save_potentials, inputs, targets)
     job = Job(
         _looker(arguments), outputs, targets, every=arguments.every, say=print, terminal=sys.stderr
     )
@@ -128,11 +144,20 @@ def _looker(arguments: argparse.Namespace) -> "Looker":
     """The detector, loaded, and how it is to look."""
     from detector_app.detecting.looking import Looker
     from detector_app.settings import load_settings
+    from spyv4.recording import Recorder
 
     settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
+    if arguments.save_spikes is not None and settings.compile:
+        raise ArgumentError(
+            "a compiled network shows no spikes; leave out --compile or --save-spikes"
+        )
     detector = settings.load_detector()
     options = settings.read_options(detector.config)
-    return Looker(detector, options, arguments.track)
+    recorder = None
+    if arguments.save_spikes is not None:
+        potentials = arguments.save_potentials
+        recorder = Recorder(detector.runtime, detector.image_size, options, potentials)
+    return Looker(detector, options, arguments.track, recorder)
 
 
 def _path(text: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from detector_app.detecting.inputs import Input
-from spyv4 import Detections
+from spyv4 import Detections, SpikeRecord
 from spyv4.preprocess import Frame
 
 
@@ -19,6 +19,7 @@ class Found:
         detections: what was found.
         frame: its number in the clip, from 0; None for a picture.
         time_s: when it is shown in the clip, in seconds; None for a picture.
+        spikes: of all reads, where they are recorded.
     """
 
     source: Input
@@ -26,6 +27,7 @@ class Found:
     detections: Detections
     frame: int | None = None
     time_s: float | None = None
+    spikes: SpikeRecord | None = None
 
     @property
     def key(self) -> str:

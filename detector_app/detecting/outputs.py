@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from detector_app.detecting.annotated import ClipCopy
 from detector_app.detecting.inputs import Input, Targets
+from detector_app.detecting.spikes import SpikeWriter
 from detector_app.detecting.writers import (
     CocoWriter,
     CropWriter,
@@ -43,6 +44,7 @@ class Outputs:
         crop: whether a picture of every object is.
         yolo: whether YOLO's text files are.
         files: those that the user named.
+        spikes: FILE.npz for the spikes of the only picture, or a folder for those of many.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Outputs:
     crop: bool
     yolo: bool
     files: NamedFiles
+    spikes: Path | None = None
 
     def claim_files(self, targets: Targets) -> None:
         """Claim the files that the user named.
@@ -75,6 +78,8 @@ class Outputs:
             made.append(YoloWriter(self.folder, targets))
         if self.crop:
             made.append(CropWriter(self.folder, self.picture_suffix, targets))
+        if self.spikes is not None:
+            made.append(SpikeWriter(self.spikes, targets))
         return made
 
     def copy_of(self, item: Input, targets: Targets) -> Path | None:

@@ -13,16 +13,21 @@ def export_command(argv: list[str] | None = None) -> int:
     """The console script."""
     parser = build_parser(
         "spyv4-export",
-        "Write the one-read step (images, state -> head maps, state) as ONNX and check it.",
+        "Write the one-read step (images, state -> head maps, state) as ONNX and check it, or a "
+        "network of LIF neurons as NIR.",
         "spyv4-export --output spyv4-nano.onnx",
     )
     parser.add_argument("--weights", help="name or file (the shipped default)")
-    parser.add_argument("--output", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="the .onnx file to write, or .nir (docs/nir.md)"
+    )
     add_image_size(parser)
     return run_command(parser, _export, argv)
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    if arguments.output.suffix == ".nir":
+        return _export_nir(arguments)
     require_extra("onnx", "ONNX export and its check")
     from spyv4.runtime.onnx_export import check_export, export_onnx
     from spyv4.weights import load_weights
@@ -30,7 +35,7 @@ def _export(arguments: argparse.Namespace) -> int:
     model = load_weights(arguments.weights)
     size = image_size(arguments, model.config.image_size)
     if arguments.output.suffix != ".onnx":
-        raise ArgumentError(f"--output must end in .onnx, not {arguments.output.name!r}")
+        raise ArgumentError(f"--output must end in .onnx or .nir, not {arguments.output.name!r}")
     export_onnx(model, arguments.output, size)
     passed = True
     for check in check_export(model, arguments.output, size):
@@ -42,3 +47,15 @@ def _export(arguments: argparse.Namespace) -> int:
         )
     print(f"wrote {arguments.output} for pictures of {size[0]} x {size[1]}, any batch")
     return 0 if passed else 1
+
+
+def _export_nir(arguments: argparse.Namespace) -> int:
+    require_extra("nir", "NIR files")
+    from spyv4.runtime.nir_export import export_nir
+    from spyv4.weights import load_weights
+
+    model = load_weights(arguments.weights)
+    size = image_size(arguments, model.config.image_size)
+    export_nir(model, arguments.output, size)
+    print(f"wrote {arguments.output} for pictures of {size[0]} x {size[1]}; a read is a step of it")
+    return 0

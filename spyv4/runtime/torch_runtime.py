@@ -1,5 +1,6 @@
 """PyTorch: batch norm folded, channels last, operator by operator or compiled ahead of time."""
 
+import copy
 import platform
 import shutil
 from typing import get_args
@@ -89,6 +90,12 @@ class TorchRuntime:
         The state is the same either way, so that reads under way go on.
         """
         self._package = package
+
+    def eager(self) -> "TorchRuntime":
+        """The same network, whose parameters it shares, operator by operator whatever is built."""
+        plain = copy.copy(self)
+        plain._package = None
+        return plain
 
     @property
     def way(self) -> Way:

@@ -56,6 +56,7 @@ def test_all_extras_are_installed_here():
         (lambda: train_command(["--voc-root", "x"]), "albumentations", "train"),
         (lambda: eval_command(["--voc-root", "x"]), "pycocotools", "train"),
         (lambda: export_command(["--output", "a.onnx"]), "onnxscript", "onnx"),
+        (lambda: export_command(["--output", "a.nir"]), "nir", "nir"),
         (lambda: bench_command(["--no-compiled", "--rounds", "1"]), "onnxruntime", "onnx"),
     ],
 )
