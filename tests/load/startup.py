@@ -2,7 +2,8 @@
 
 Measures, every one in new processes of this machine:
 
-1. `--help` of every console script, `import spyv4`, `from spyv4 import Detector`: wall seconds;
+1. `--help` of every console script, `import spyv4`, `from spyv4 import Detector`: seconds of wall
+   time, and of the processor, which tell more beside other work;
 2. `spyv4-detect PICTURE` with the shipped weights: seconds until its boxes are printed;
 3. `spyv4-serve`: seconds until /api/health answers; resident and proportional memory at rest, after
    every quarter of the requests that some clients post without pause, and ten seconds later.
@@ -14,6 +15,7 @@ first round only warms the disk.
 import argparse
 import json
 import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -71,19 +73,31 @@ def commands(picture, folder):
     return named
 
 
+def processor_s():
+    """Seconds that all commands so far took of processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def timings(picture, folder, rounds):
-    """Median and least seconds of every command."""
+    """Median and least seconds of every command, and the median of its processor seconds."""
     named = commands(picture, folder)
     taken = {name: [] for name in named}
     for number in range(rounds + 1):
         for name, (command, measure) in named.items():
+            before = processor_s()
             seconds = measure(command)
             if number:
-                taken[name].append(seconds)
-    return {
-        name: {"median_s": round(statistics.median(each), 3), "least_s": round(min(each), 3)}
-        for name, each in taken.items()
-    }
+                taken[name].append((seconds, processor_s() - before))
+    result = {}
+    for name, each in taken.items():
+        wall, processor = zip(*each, strict=True)
+        result[name] = {
+            "median_s": round(statistics.median(wall), 3),
+            "least_s": round(min(wall), 3),
+            "processor_s": round(statistics.median(processor), 3),
+        }
+    return result
 
 
 def memory_mib(pid):
