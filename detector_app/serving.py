@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detector_app.http.app import create_app
 from detector_app.http.connections import Server, raise_open_files, server_config
+from detector_app.http.memory import share_arena
 from detector_app.logs import log_json
 from detector_app.record import recording
 from detector_app.settings import Settings
@@ -46,6 +47,7 @@ def serve(
 def _run(settings: Settings, open_browser: bool, record: Path | None, *, live: bool) -> int:
     settings.require_guard()
     quieten()
+    share_arena()
     with listen(settings.host, settings.port) as listener:
         source = settings.open_source()
         if live and source is not None:

@@ -55,6 +55,7 @@ class Builder:
         size = [str(side) for side in self._network.image_size]
         command = [sys.executable, "-m", "spyv4.background", str(self._network.weights), *size]
         command += ["--threads", threads, "--first", self._runtime.precision]
+        command += ["--parent", str(os.getpid())]
         self.state = "building"
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
         self._thread.start()
@@ -100,9 +101,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("image_size", type=int, nargs=2)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--first", required=True)
+    parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args(argv)
     os.nice(NICENESS)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     torch.set_num_threads(arguments.threads)
     height, width = arguments.image_size

@@ -1,6 +1,7 @@
 """The detector: picture in, boxes out, after every read."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack, get_args, overload
 
@@ -247,13 +248,22 @@ class Detector:
         """
         return self.stream_by(self.options(reads, **options), frames)
 
-    def stream_by(self, options: ReadOptions, frames: Iterable[Picture]) -> Iterator[Detections]:
-        """`stream` under options that are checked already."""
+    def stream_by(
+        self, options: ReadOptions, frames: Iterable[Picture], *, batch: int = 1
+    ) -> Iterator[Detections]:
+        """`stream` under options that are checked already.
+
+        Args:
+            options: how to look.
+            frames: pictures in their order.
+            batch: so many are waited for and looked at together, which takes less time for each;
+                one by one where the state is carried.
+        """
         state: SPYv4State | None = None
-        for frame in frames:
-            *_, read = self.read_batch([frame], options, at=self._last(options), state=state)
+        for group in _groups(frames, 1 if options.carry_state else batch):
+            *_, read = self.read_batch(group, options, at=self._last(options), state=state)
             state = read.state if options.carry_state else None
-            yield read.detections[0]
+            yield from read.detections
 
     def _last(self, options: ReadOptions) -> Container[int]:
         """The reads of which one is the last."""
@@ -298,3 +308,10 @@ class Detector:
             activity_at=activity_at,
             state=state,
         )
+
+
+def _groups(frames: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    """Frames in lists of `size`, the last one of what is left."""
+    rest = iter(frames)
+    while group := list(islice(rest, size)):
+        yield group

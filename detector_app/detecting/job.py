@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby, takewhile
 from typing import TextIO
 
 from detector_app.detecting.annotated import PictureCopy
@@ -19,7 +20,7 @@ from spyv4.errors import ImageError
 
 
 class Job:
-    """Looks at inputs one by one and hands what is found to the writers.
+    """Looks at inputs in their order and hands what is found to the writers.
 
     Args:
         looker: how to look.
@@ -52,6 +53,7 @@ class Job:
         self.stopped_in = ""
         self._looker, self._outputs, self._targets = looker, outputs, targets
         self._every, self._say, self._terminal = every, say, terminal
+        self._seen = 0  # pictures
 
     def run(self, inputs: Sequence[Input], stop: threading.Event) -> None:
         """Look at the inputs, until `stop` is set.
@@ -62,26 +64,41 @@ class Job:
         pictures = [item for item in inputs if not item.is_clip]
         progress = Progress(self._terminal, "pictures", len(pictures), "pictures")
         class_names = self._looker.detector.config.class_names
-        seen = 0
+        left = takewhile(lambda _: not stop.is_set(), inputs)
         with closing(self._outputs.writers(self._targets, class_names)) as writers:
-            for item in inputs:
-                if stop.is_set():
-                    break
-                try:
-                    if item.is_clip:
-                        self._clip(item, writers, stop)
-                    else:
-                        seen += 1
-                        self._picture(item, writers, progress)
-                        progress.show(seen)
-                except (ImageError, SourceError) as error:
-                    self.problems.append(str(error))
-                self.done += not self.stopped_in
+            for are_clips, items in groupby(left, key=lambda item: item.is_clip):
+                if are_clips:
+                    self._clips(items, writers, stop)
+                else:
+                    self._pictures(items, writers, progress)
         progress.clear()
 
-    def _picture(self, item: Input, writers: Sequence[Writer], progress: Progress) -> None:
-        """Look at a picture."""
-        found = self._looker.picture(item)
+    def _pictures(
+        self, items: Iterable[Input], writers: Sequence[Writer], progress: Progress
+    ) -> None:
+        """Look at pictures, some at a time."""
+        for found in self._looker.pictures(items):
+            if isinstance(found, ImageError):
+                self.problems.append(str(found))
+            else:
+                self._picture(found, writers, progress)
+            self.done += 1
+            self._seen += 1
+            progress.show(self._seen)
+
+    def _clips(
+        self, items: Iterable[Input], writers: Sequence[Writer], stop: threading.Event
+    ) -> None:
+        for item in items:
+            try:
+                self._clip(item, writers, stop)
+            except (ImageError, SourceError) as error:
+                self.problems.append(str(error))
+            self.done += not self.stopped_in
+
+    def _picture(self, found: Found, writers: Sequence[Writer], progress: Progress) -> None:
+        """Write and say what was found in a picture."""
+        item = found.source
         copy = self._outputs.copy_of(item, self._targets)
         own: list[Writer] = [PictureCopy(copy)] if copy is not None else []
         self._hand_out(found, [*writers, *own])

@@ -4,11 +4,16 @@ Frame `i` depends on `i` alone: every photograph is shown for one shot of `SHOT_
 A shot starts and ends with the whole photograph; in between the view glides closer and across.
 """
 
+import importlib.util
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from detector_app.errors import SourceError
+from spyv4.preprocess import read_image
 
 FRAME_SIZE = (480, 640)
 FRAME_RATE = 25.0
@@ -16,7 +21,8 @@ SHOT_FRAMES = 200
 CLOSEST = 0.62
 """Side of the closest view relative to the whole canvas."""
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "stereo_motorcycle")
+PHOTOGRAPHS = ("astronaut", "chelsea", "motorcycle_left")
+"""Files in the data of scikit-image."""
 
 Image = NDArray[np.uint8]
 
@@ -59,11 +65,7 @@ class DemoSource:
 
 def canvas_of(name: str) -> Image:
     """A photograph amid a blurred copy of itself that fills the frame's shape."""
-    import skimage.data  # here: `spyv4-detect` does without it
-
-    loaded = getattr(skimage.data, name)()
-    rgb = loaded[0] if isinstance(loaded, tuple) else loaded
-    photo = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    photo = photograph(name)
     height, width = photo.shape[:2]
     aspect = FRAME_SIZE[1] / FRAME_SIZE[0]
     full_width, full_height = max(width, round(height * aspect)), max(height, round(width / aspect))
@@ -72,6 +74,18 @@ def canvas_of(name: str) -> Image:
     left, top = (full_width - width) // 2, (full_height - height) // 2
     canvas[top : top + height, left : left + width] = photo
     return canvas
+
+
+def photograph(name: str) -> Image:
+    """A photograph, BGR, from its file: to import scikit-image for it loads scipy, too, 40 MB.
+
+    Raises:
+        SourceError: if scikit-image is not installed.
+    """
+    package = importlib.util.find_spec("skimage")
+    if package is None or package.origin is None:
+        raise SourceError("the demo's photographs are scikit-image's; pip install 'spyv4[app]'")
+    return read_image(Path(package.origin).parent / "data" / f"{name}.png")
 
 
 def transform_of(canvas_size: tuple[int, ...], index: int) -> NDArray[np.float64]:

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import skimage.data
-
-from detector_app.stream.demo import FRAME_SIZE, PHOTOGRAPHS, SHOT_FRAMES, canvas_of, transform_of
+from detector_app.stream.demo import (
+    FRAME_SIZE,
+    PHOTOGRAPHS,
+    SHOT_FRAMES,
+    canvas_of,
+    photograph,
+    transform_of,
+)
 
 
 class Box(NamedTuple):
@@ -24,7 +29,7 @@ class Box(NamedTuple):
 OBJECTS = {
     "astronaut": ("person", Box(15, 14, 370, 512)),
     "chelsea": ("cat", Box(28, 0, 402, 300)),
-    "stereo_motorcycle": ("motorbike", Box(98, 75, 686, 452)),
+    "motorcycle_left": ("motorbike", Box(98, 75, 686, 452)),
 }
 """The class of every photograph's object, and its box in the photograph's pixels."""
 
@@ -46,9 +51,7 @@ def demo_views(indices: range) -> list[DemoView]:
     """What those frames show."""
     sizes = {}
     for name in PHOTOGRAPHS:
-        loaded = getattr(skimage.data, name)()
-        photo = loaded[0] if isinstance(loaded, tuple) else loaded
-        sizes[name] = photo.shape[:2], canvas_of(name).shape[:2]
+        sizes[name] = photograph(name).shape[:2], canvas_of(name).shape[:2]
     return [_view(index, sizes) for index in indices]
 
 

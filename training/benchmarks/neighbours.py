@@ -140,7 +140,8 @@ def _environment(policy: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
-    processes = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
+    command = [sys.executable, "-c", _BUSY]
+    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603
     try:
         time.sleep(0.2 if count else 0)
         yield

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from detector_app.detecting import looking
 from spyv4 import Detector
 from tests.helpers.clips import read_clip, write_clip
 from tests.unit.detector_app.detect_runs import files, lines, run
@@ -132,6 +133,7 @@ def interrupt_at_frame(monkeypatch, number, times=1):
         return plain(*arguments, **options)
 
     monkeypatch.setattr(Detector, "read_batch", counted)
+    monkeypatch.setattr(looking, "BATCH", 1)
 
 
 def test_ctrl_c_ends_with_the_frame_in_work(clip, tmp_path, monkeypatch, capsys):
