@@ -157,7 +157,7 @@ def build_step(network: Network, runtime: TorchRuntime) -> None:
 
     folder = cache.package_folder(network.key, runtime.precision)
     compile_step(runtime, network.image_size, folder)
-    check_step(runtime, network.image_size, StepPackage(folder))
+    check_step(network.open("float32"), runtime, StepPackage(folder))
     cache.prune_packages()
 
 

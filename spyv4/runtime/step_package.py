@@ -41,6 +41,9 @@ class StepPackage:
     Args:
         folder: that `compile_step` wrote.
 
+    Attributes:
+        image_size: (height, width) in pixels.
+
     Raises:
         CheckpointError: if there is no such package or it cannot be loaded.
     """
@@ -49,6 +52,8 @@ class StepPackage:
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             self._inputs: list[_Input] = [_Input(*each) for each in about["inputs"]]
+            height, width = about["image_size"]
+            self.image_size = int(height), int(width)
             self._maps, self._outputs = int(about["maps"]), int(about["outputs"])
             library = ctypes.CDLL(str(folder / LIBRARY))
             self._run = library.AOTInductorModelContainerRun

@@ -92,7 +92,11 @@ def _add_detector(model: Group) -> None:
         default="float32",
         help="it moves the figures, so that the same one is the default everywhere (%(default)s)",
     )
-    model.add_argument("--compile", action="store_true", help="compile the network first (torch)")
+    model.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="compile the network first, or never (default: take what was compiled before)",
+    )
     model.add_argument("--batch-size", type=positive, default=8, help="(default: %(default)s)")
     model.add_argument(
         "--image-size",
