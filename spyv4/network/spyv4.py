@@ -162,7 +162,7 @@ class SPYv4(nn.Module):
         for row in ROWS:
             layer = self.spiking[row.name]
             if row.inputs != (IMAGE,):
-                current = layer.current(_message(row, spikes))
+                current = layer.current(message(row, spikes))
             spikes[row.name], after[row.name] = layer.neuron(current, state.layers[row.name])
         maps: Maps = tuple(
             head(spikes[level.layer])
@@ -231,7 +231,7 @@ class SPYv4(nn.Module):
         return self
 
 
-def _message(row: Row, spikes: Spikes) -> Tensor:
+def message(row: Row, spikes: Spikes) -> Tensor:
     """What a layer receives."""
     parts = [spikes[name] for name in row.inputs]
     message = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
