@@ -23,13 +23,14 @@ ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 FROM ${DEVICE}
 ARG TORCH_INDEX=
 
-# Libraries of the system that OpenCV's wheel loads.
+# Libraries of the system that OpenCV's wheel loads; and the compiler with which the network is
+# compiled for the processor that it finds itself on, beside the first minutes of work.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 libxcb1 \
+    && apt-get install --yes --no-install-recommends g++ libgl1 libglib2.0-0 libxcb1 \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --uid 1000 spyv4 \
-    && install --directory --owner=spyv4 --group=spyv4 /home/spyv4/app
+    && install --directory --owner=spyv4 --group=spyv4 /home/spyv4/app /home/spyv4/.cache
 USER spyv4
 WORKDIR /home/spyv4/app
 COPY --chown=spyv4:spyv4 . .
