@@ -82,7 +82,7 @@ class Detector:
             runtime: `torch` or `onnx`; `auto` takes onnx for a .onnx file, else torch.
             device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
             precision: of the torch runtime; `auto` for the fastest on this machine, which the first
-                call measures for about two seconds and every later one remembers.
+                call measures for a second or two and every later one remembers.
             compile: True for a step that is compiled ahead of time, which is built where it is not
                 there yet and takes a minute and a C++ compiler; False for none; None for the one
                 that is there already, unless it was measured to be slower.

@@ -1,7 +1,7 @@
 """Opens a network in a file the fastest way that is known here, and finds out which that is.
 
 What was measured and built is remembered (`spyv4.runtime.cache`), so that only the first start on a
-machine measures, for about two seconds, and only among the ways that need not be built. The
+machine measures, for a second, and only among the ways that need not be built. The
 compiled ways are built by `tune`, which takes minutes: `spyv4.background` runs it beside a server,
 `spyv4-bench` while one waits.
 """
@@ -25,6 +25,8 @@ from spyv4.runtime.ways import Engine, Way
 from spyv4.weights import load_weights, measured_precisions
 
 logger = logging.getLogger(__name__)
+FIRST_BUDGET_S = 0.5
+"""Of the first measurement on a machine, which somebody waits for."""
 
 
 class Network(NamedTuple):
@@ -116,12 +118,13 @@ def recalled(network: Network) -> Choice | None:
 
 
 def measure_eager(network: Network) -> Choice:
-    """Time the ways that need not be built, for about two seconds, and remember it."""
+    """Time the ways that need not be built, as shortly as can be, and remember it."""
     found = network.precisions
     if len(found) == 1:
         return Choice({Way("eager", found[0]): 0.0}, complete=False)
     runtimes = {Way("eager", each): network.open(each) for each in found}
-    choice = Choice(time_reads(runtimes, network.image_size), complete=False)
+    times = time_reads(runtimes, network.image_size, budget_s=FIRST_BUDGET_S)
+    choice = Choice(times, complete=False)
     _remember(network, choice)
     return choice
 

@@ -179,13 +179,21 @@ def test_a_full_queue_says_when_to_come_back(app, client, detector, jpeg):
 
 
 def test_health_and_documents(client, detector):
+    deadline = time.monotonic() + 30
     body = client.get("/api/health").json()
+    while body["sources"][0]["state"] == "opening" and time.monotonic() < deadline:
+        body = client.get("/api/health").json()
     assert body["state"] == "idle"
     assert [(one["name"], one["state"]) for one in body["sources"]] == [("demo", "paused")]
     assert body["classes"] == list(detector.config.class_names)
     frames = body["frames"]
     assert frames["captured"] == frames["consumed"] + frames["dropped"] + frames["pending"]
     assert set(body["latency_ms"]["live"]) == {"p50", "p95"}
+    assert body["engine"] == {
+        "description": detector.runtime.description,
+        "build": "none",
+        "read_ms": {},
+    }
     assert client.get("/").headers["content-type"].startswith("text/html")
     assert client.get("/docs").status_code == 200
     described = client.get("/openapi.json").json()
