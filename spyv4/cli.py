@@ -21,7 +21,7 @@ def export_command(argv: list[str] | None = None) -> int:
     """`spyv4-export`."""
     parser = build_parser(
         "spyv4-export",
-        "Write the one-read step (images, state -> head maps, state) as ONNX and check it.",
+        "Write the one-read step (images, state -> head maps, spikes, state) as ONNX and check it.",
         "spyv4-export --output spyv4-nano.onnx",
     )
     parser.add_argument("--weights", help="name or file (the shipped default)")
@@ -32,7 +32,8 @@ def export_command(argv: list[str] | None = None) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     require_extra("onnx", "ONNX export and its check")
-    from spyv4.runtime.onnx_export import check_export, export_onnx
+    from spyv4.runtime.onnx_check import check_export
+    from spyv4.runtime.onnx_export import export_onnx
 
     model = load_weights(arguments.weights)
     size = _image_size(arguments, model.config.image_size)
@@ -47,7 +48,8 @@ def _export(arguments: argparse.Namespace) -> int:
             f"{check.differing_share:.4%} of the values differ by a flipped spike "
             f"({'ok' if check.passed else 'FAILED'})"
         )
-    print(f"wrote {arguments.output} for pictures of {size[0]} x {size[1]}, any batch")
+    shape = f"any batch and size, {size[0]} x {size[1]} unless told otherwise"
+    print(f"wrote {arguments.output} for {shape}")
     return 0 if passed else 1
 
 
