@@ -26,6 +26,12 @@ def export_command(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--weights", help="name or file (the shipped default)")
     parser.add_argument("--output", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "int8"),
+        default="float32",
+        help="of the spiking convolutions: in 8 bits a spike is exact and weights are rounded",
+    )
     _add_image_size(parser)
     return run_command(parser, _export, argv)
 
@@ -39,9 +45,9 @@ def _export(arguments: argparse.Namespace) -> int:
     size = _image_size(arguments, model.config.image_size)
     if arguments.output.suffix != ".onnx":
         raise ArgumentError(f"--output must end in .onnx, not {arguments.output.name!r}")
-    export_onnx(model, arguments.output, size)
+    export_onnx(model, arguments.output, size, precision=arguments.precision)
     passed = True
-    for check in check_export(model, arguments.output, size):
+    for check in check_export(load_weights(arguments.weights), arguments.output, size):
         passed = passed and check.passed
         print(
             f"{check.state:>8} state: largest difference from torch {check.largest:.1e}, "

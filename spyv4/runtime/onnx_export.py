@@ -11,20 +11,28 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_flatten_with_path, tree_unflatten
+from torch.utils._pytree import (
+    TreeSpec,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_unflatten,
+)
 
 from spyv4.config import check_image_size
+from spyv4.errors import ArgumentError
 from spyv4.files import write_atomically
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.runtime.onnx_graph import name_current, save_passes
+from spyv4.runtime.onnx_int8 import quantise_graph
 from spyv4.validation import to_mapping
 
 ONNX_FORMAT = "spyv4-onnx-4"
+OnnxPrecision = Literal["float32", "int8"]
 OPSET = 18
 GRID = 32
 """Sides of a picture are multiples of this many pixels."""
@@ -53,13 +61,29 @@ class FlatStep(nn.Module):
         return (*maps, *spikes.values(), *tree_flatten(after)[0])
 
 
+def to_channels_last(tensor: Tensor) -> Tensor:
+    """A view [B, H, W, C] of [B, C, H, W]."""
+    return tensor.permute(0, 2, 3, 1)
+
+
+def to_channels_first(tensor: Tensor) -> Tensor:
+    """A view [B, C, H, W] of [B, H, W, C]."""
+    return tensor.permute(0, 3, 1, 2)
+
+
 def state_names(state: SPYv4State) -> list[str]:
     """A name for every tensor of a state, for example `layers.csp1_a.u`."""
     leaves, _ = tree_flatten_with_path(state)
     return [".".join(str(key).strip(".[]'") for key in path) for path, _ in leaves]
 
 
-def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
+def export_onnx(
+    model: SPYv4,
+    path: Path,
+    image_size: tuple[int, int],
+    *,
+    precision: OnnxPrecision = "float32",
+) -> None:
     """Write the one-read step of `model`, batch norms folded in, for any batch and size.
 
     Args:
@@ -67,19 +91,28 @@ def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
         path: the .onnx file, replaced if it exists.
         image_size: (height, width) in pixels, multiples of 32, that pictures are stretched to
             unless told otherwise.
+        precision: of the spiking convolutions; `int8` as in `spyv4.runtime.int8`.
 
     Raises:
+        ArgumentError: if the network does not spike and `precision` is `int8`.
         ConfigError: if a side of `image_size` is not a positive multiple of 32.
     """
     check_image_size(image_size)
     model.fold().float().requires_grad_(False)
+    if precision == "int8" and model.config.neuron.kind == "leaky-relu":
+        raise ArgumentError("8-bit convolutions need spikes, which the twin has none of")
+    in_bytes = precision == "int8"
     proto = _traced(model)
-    name_current(proto.graph)
+    name_current(proto.graph, channels_last=in_bytes)
     save_passes(proto.graph)
+    if in_bytes:
+        quantise_graph(proto.graph, model.config.neuron.threshold)
     metadata = {
         "format": ONNX_FORMAT,
         "config": json.dumps(to_mapping(model.config)),
         "image_size": json.dumps(image_size),
+        "precision": precision,
+        "layout": "NHWC" if in_bytes else "NCHW",
     }
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto)
@@ -88,8 +121,9 @@ def export_onnx(model: SPYv4, path: Path, image_size: tuple[int, int]) -> None:
 
 def _traced(model: SPYv4) -> onnx.ModelProto:
     """The graph of one read."""
-    flat, spec = tree_flatten(model.initial_state(_TRACED_BATCH, _TRACED_SIZE))
-    names = state_names(tree_unflatten(flat, spec))
+    state = model.initial_state(_TRACED_BATCH, _TRACED_SIZE)
+    flat, spec = tree_flatten(state)
+    names = state_names(state)
     outputs = [f"head_{head.layer}" for head in model.config.heads]
     outputs += [f"spikes.{name}" for name in model.spiking]
     outputs += [f"next.{name}" for name in names]
@@ -98,7 +132,7 @@ def _traced(model: SPYv4) -> onnx.ModelProto:
         program = cast(
             "torch.onnx.ONNXProgram",
             torch.onnx.export(
-                FlatStep(model, spec),
+                FlatStep(model, spec).eval(),
                 (images, *flat),
                 dynamo=True,
                 verbose=False,

@@ -2,15 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from spyv4.config import ModelConfig
 from spyv4.errors import CheckpointError, ConfigError
-from spyv4.runtime.onnx_export import ONNX_FORMAT
-from spyv4.runtime.onnx_graph import cut_at_current
+from spyv4.runtime.onnx_export import ONNX_FORMAT, OnnxPrecision
+from spyv4.runtime.onnx_graph import MICROSOFT, cut_at_current, fuse_products
 from spyv4.validation import from_mapping
 
 _FAMILY = ONNX_FORMAT.rpartition("-")[0]
@@ -22,12 +22,16 @@ class OnnxFile(NamedTuple):
     Attributes:
         config: of the network.
         image_size: (height, width) that pictures are stretched to unless told otherwise.
+        precision: of the spiking convolutions.
+        channels_last: whether current, spikes and the state of neurons are [B, H, W, C].
         first: images -> current, a serialised ONNX model.
         rest: (current, state) -> (head maps, spikes, state), a serialised ONNX model.
     """
 
     config: ModelConfig
     image_size: tuple[int, int]
+    precision: OnnxPrecision
+    channels_last: bool
     first: bytes
     rest: bytes
 
@@ -44,11 +48,17 @@ def open_onnx(path: Path) -> OnnxFile:
         _check_format(path, metadata.get("format", ""))
         config = from_mapping(ModelConfig, json.loads(metadata["config"]))
         height, width = json.loads(metadata["image_size"])
+        precision, layout = metadata["precision"], metadata["layout"]
         first, rest = cut_at_current(proto.graph)
     except (OSError, DecodeError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path} is not a readable ONNX model: {error}") from error
     return OnnxFile(
-        config, (int(height), int(width)), _serialised(first, proto), _serialised(rest, proto)
+        config,
+        (int(height), int(width)),
+        cast("OnnxPrecision", precision),
+        layout == "NHWC",
+        first=_serialised(first, proto),
+        rest=_serialised(rest, proto),
     )
 
 
@@ -68,5 +78,7 @@ def _serialised(graph: onnx.GraphProto, whole: onnx.ModelProto) -> bytes:
     part = onnx.helper.make_model(
         graph, opset_imports=whole.opset_import, ir_version=whole.ir_version
     )
+    if fuse_products(part.graph):
+        part.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))
     data: bytes = part.SerializeToString()
     return data

@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from torch.utils.dlpack import from_dlpack
 
 from spyv4.activity import summarise
@@ -19,7 +19,12 @@ from spyv4.errors import CheckpointError, RuntimeUnavailableError, StateShapeErr
 from spyv4.network.spyv4 import SPYv4, SPYv4State
 from spyv4.network.table import IMAGE, LAYER_NAMES, STRIDES
 from spyv4.runtime.base import StepResult
-from spyv4.runtime.onnx_export import export_onnx
+from spyv4.runtime.onnx_export import (
+    OnnxPrecision,
+    export_onnx,
+    to_channels_first,
+    to_channels_last,
+)
 from spyv4.runtime.onnx_file import open_onnx
 from spyv4.runtime.onnx_graph import CURRENT, IMAGES
 from spyv4.runtime.torch_runtime import pick_device
@@ -85,17 +90,17 @@ class OnnxRuntime:
     def __init__(self, path: Path, providers: list[Provider]) -> None:
         file = open_onnx(path)
         self._config, self.image_size = file.config, file.image_size
+        self.precision, self._channels_last = file.precision, file.channels_last
         try:
             self._first = _session(file.first, providers)
             self._rest = _session(file.rest, providers)
         except _SESSION_ERRORS as error:
             raise CheckpointError(f"{path} is not a readable ONNX model: {error}") from error
         self.device = _device(self._rest)
-        self._state_names = [node.name for node in self._rest.get_inputs()][1:]
+        self._inputs = [node.name for node in self._rest.get_inputs()]
         outputs = [node.name for node in self._rest.get_outputs()]
-        self._maps, self._spikes = outputs[: len(self._config.heads)], []
-        for name in LAYER_NAMES:
-            self._spikes.append(f"spikes.{name}")
+        self._maps = outputs[: len(self._config.heads)]
+        self._spikes = [f"spikes.{name}" for name in LAYER_NAMES]
         self._plain = [name for name in outputs if name not in self._spikes]
         with torch.device("meta"):
             self._skeleton = SPYv4(self._config)
@@ -108,8 +113,9 @@ class OnnxRuntime:
 
     @property
     def description(self) -> str:
-        """For example `ONNX Runtime, CPUExecutionProvider`."""
-        return f"ONNX Runtime, {self._rest.get_providers()[0]}"
+        """For example `ONNX Runtime, float32, CPUExecutionProvider`."""
+        precision = "int8 convolutions" if self.precision == "int8" else self.precision
+        return f"ONNX Runtime, {precision}, {self._rest.get_providers()[0]}"
 
     def initial_state(
         self, batch: int, image_size: tuple[int, int], *, seed: int | None = None
@@ -125,6 +131,11 @@ class OnnxRuntime:
             generator = torch.Generator().manual_seed(seed)
             for layer in state.layers.values():
                 layer.u.uniform_(generator=generator)
+        if self._channels_last:
+            layers = tree_map(
+                lambda u: u.contiguous(memory_format=torch.channels_last), state.layers
+            )
+            state = state._replace(layers=layers)
         moved: SPYv4State = tree_map(lambda tensor: tensor.to(self.device), state)
         return moved
 
@@ -140,22 +151,39 @@ class OnnxRuntime:
             StateShapeError: if `state` is of another network, batch or size.
         """
         flat, spec = tree_flatten(state)
-        layout = self._layout(prepared.shape[0], prepared.shape[2], prepared.shape[3])
-        if (tuple(tensor.shape for tensor in flat), spec) != layout:
+        batch, *sides = prepared.shape
+        height, width = sides[:2] if self._channels_last else sides[1:]
+        if (tuple(tensor.shape for tensor in flat), spec) != self._layout(batch, height, width):
             raise StateShapeError(
-                f"the state does not fit {prepared.shape[0]} pictures of this network and size; "
-                "start from initial_state() of the same batch and size"
+                f"the state does not fit {batch} pictures of this network and size; start from "
+                "initial_state() of the same batch and size"
             )
         names = [*self._plain, *self._spikes] if activity else self._plain
-        feed = {CURRENT: prepared, **dict(zip(self._state_names, flat, strict=True))}
-        tensors = _run(self._rest, feed, names)
+        given = [prepared, *self._as_in_the_file(state)]
+        tensors = _run(self._rest, dict(zip(self._inputs, given, strict=True)), names)
         maps, after = len(self._maps), len(self._plain)
-        spikes = dict(zip(LAYER_NAMES, tensors[after:], strict=True)) if activity else None
+        state = self._as_in_torch(tree_unflatten(tensors[maps:after], spec))
+        spikes = tensors[after:]
+        if self._channels_last:
+            # torch does not pool bytes with channels last
+            spikes = [to_channels_first(tensor).float() for tensor in spikes]
         return StepResult(
             tuple(tensors[:maps]),
-            tree_unflatten(tensors[maps:after], spec),
-            None if spikes is None else summarise(spikes),
+            state,
+            summarise(dict(zip(LAYER_NAMES, spikes, strict=True))) if activity else None,
         )
+
+    def _as_in_the_file(self, state: SPYv4State) -> list[Tensor]:
+        """Tensors of a state; nothing is copied if the state is out of this runtime."""
+        if self._channels_last:
+            state = state._replace(layers=tree_map(to_channels_last, state.layers))
+        return tree_leaves(state)
+
+    def _as_in_torch(self, state: SPYv4State) -> SPYv4State:
+        """A state of the file as [B, C, H, W], in the memory it is in."""
+        if self._channels_last:
+            return state._replace(layers=tree_map(to_channels_first, state.layers))
+        return state
 
     def _new_layout(self, batch: int, height: int, width: int) -> _Layout:
         """Of what fits a current of that size."""
@@ -205,10 +233,16 @@ def _run(
     return [from_dlpack(value) for value in binding.get_outputs()]
 
 
-def export_and_load(model: SPYv4, image_size: tuple[int, int], device: str) -> OnnxRuntime:
+def export_and_load(
+    model: SPYv4,
+    image_size: tuple[int, int],
+    device: str,
+    *,
+    precision: OnnxPrecision = "float32",
+) -> OnnxRuntime:
     """Export `model` to a temporary file and load that."""
     providers = pick_providers(device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export_onnx(model, path, image_size)
+        export_onnx(model, path, image_size, precision=precision)
         return OnnxRuntime(path, providers)

@@ -93,7 +93,7 @@ def test_runtime_agrees_with_torch_read_by_read(exported: Path, batch: int) -> N
     ours = TorchRuntime(tiny_model(readout="leaky"), torch.device("cpu"), precision="float32")
     theirs = OnnxRuntime(exported, CPU)
     assert theirs.config == ours.config
-    assert theirs.description == "ONNX Runtime, CPUExecutionProvider"
+    assert theirs.description == "ONNX Runtime, float32, CPUExecutionProvider"
     states = [runtime.initial_state(batch, SIZE) for runtime in (ours, theirs)]
     assert differing(*states) == 0
     for _ in range(3):
@@ -273,13 +273,13 @@ def test_any_weights_run_by_way_of_onnx(
     weights, asked = tmp_path / "tiny.safetensors", []
     save_model(tiny_model(readout="leaky"), weights)
 
-    def copy(model: SPYv4, path: Path, size: tuple[int, int]) -> None:
-        asked.append((model.config, size))
+    def copied(model: SPYv4, path: Path, size: tuple[int, int], *, precision: str) -> None:
+        asked.append((model.config, size, precision))
         shutil.copy(exported, path)
 
-    monkeypatch.setattr("spyv4.runtime.onnx_runtime.export_onnx", copy)
+    monkeypatch.setattr("spyv4.runtime.onnx_runtime.export_onnx", copied)
     detector = Detector.load(weights, runtime="onnx", image_size=SIZE)
-    assert asked == [(load_model(weights).config, SIZE)]
+    assert asked == [(load_model(weights).config, SIZE, "float32")]
     assert isinstance(detector.runtime, OnnxRuntime)
     assert detector.image_size == SIZE
     frame = np.full((50, 70, 3), 90, np.uint8)
