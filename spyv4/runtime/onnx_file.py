@@ -36,8 +36,12 @@ class OnnxFile(NamedTuple):
     rest: bytes
 
 
-def open_onnx(path: Path) -> OnnxFile:
+def open_onnx(path: Path, *, on_cpu: bool) -> OnnxFile:
     """Read an exported file, and cut its graph where the images are done with.
+
+    Args:
+        path: the file.
+        on_cpu: whether it runs there: ONNX Runtime has its product in 8 bits for no GPU.
 
     Raises:
         CheckpointError: if it is no such file, or one of another version of the format.
@@ -57,8 +61,8 @@ def open_onnx(path: Path) -> OnnxFile:
         (int(height), int(width)),
         cast("OnnxPrecision", precision),
         layout == "NHWC",
-        first=_serialised(first, proto),
-        rest=_serialised(rest, proto),
+        first=_serialised(first, proto, on_cpu),
+        rest=_serialised(rest, proto, on_cpu),
     )
 
 
@@ -73,12 +77,12 @@ def _check_format(path: Path, found: str) -> None:
     raise CheckpointError(f"{path} was not written by spyv4-export")
 
 
-def _serialised(graph: onnx.GraphProto, whole: onnx.ModelProto) -> bytes:
+def _serialised(graph: onnx.GraphProto, whole: onnx.ModelProto, fuse: bool) -> bytes:
     """A model of part of the graph."""
     part = onnx.helper.make_model(
         graph, opset_imports=whole.opset_import, ir_version=whole.ir_version
     )
-    if fuse_products(part.graph):
+    if fuse and fuse_products(part.graph):
         part.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))
     data: bytes = part.SerializeToString()
     return data

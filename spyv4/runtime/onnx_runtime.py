@@ -41,6 +41,7 @@ _SESSION_ERRORS = (
 )
 _FIRST_STRIDE = STRIDES[LAYER_NAMES[0]] // STRIDES[IMAGE]
 
+_CPU = "CPUExecutionProvider"
 Provider = str | tuple[str, dict[str, int]]
 
 
@@ -53,15 +54,15 @@ def pick_providers(device: str) -> list[Provider]:
     """
     chosen = pick_device(device)
     if chosen.type != "cuda":
-        return ["CPUExecutionProvider"]
+        return [_CPU]
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return [
             ("CUDAExecutionProvider", {"device_id": chosen.index or 0}),
-            "CPUExecutionProvider",
+            _CPU,
         ]
     if device != "auto":
         raise RuntimeUnavailableError("ONNX Runtime finds no CUDA GPU here; use --device cpu")
-    return ["CPUExecutionProvider"]
+    return [_CPU]
 
 
 class _Layout(NamedTuple):
@@ -88,7 +89,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, providers: list[Provider]) -> None:
-        file = open_onnx(path)
+        file = open_onnx(path, on_cpu=providers[0] == _CPU)
         self._config, self.image_size = file.config, file.image_size
         self.precision, self._channels_last = file.precision, file.channels_last
         try:
