@@ -6,6 +6,8 @@ input of the update-rate convolution (current plus potential) is rounded to step
 this doubles the arithmetic that bfloat16 allows.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -34,9 +36,7 @@ class Int8Conv2d(nn.Module):
         self, conv: nn.Conv2d, in_scale: float, zero_point: int, dtype: torch.dtype
     ) -> None:
         super().__init__()
-        weight = conv.weight.detach().float()
-        scale = (weight.abs().amax((1, 2, 3)) / (LEVELS // 2 - 1)).clamp(min=1e-12)
-        rounded = (weight / scale[:, None, None, None]).round().to(torch.int8)
+        rounded, scale = round_weight(conv.weight.detach().float())
         self.in_scale = in_scale
         self.zero_point = zero_point
         self.dtype = dtype
@@ -96,6 +96,12 @@ def _packed_shape(weight: Tensor, *_: object) -> Tensor:
     return torch.empty_like(weight)
 
 
+def round_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights [C_out, C_in, k, k] in 8 bits, and the value of one step, [C_out]."""
+    scale = (weight.abs().amax((1, 2, 3)) / (LEVELS // 2 - 1)).clamp(min=1e-12)
+    return (weight / scale[:, None, None, None]).round().to(torch.int8), scale
+
+
 def has_fast_int8() -> bool:
     """Whether the processor has 8-bit dot products."""
     features = torch.cpu.get_capabilities()
@@ -105,9 +111,6 @@ def has_fast_int8() -> bool:
 def quantise(model: SPYv4, dtype: torch.dtype) -> None:
     """Replace the spiking convolutions of a folded network by 8-bit ones, in place.
 
-    The first layer sees pixels, not spikes, and is computed once a picture: its input convolution
-    stays as it is, as do the two heads.
-
     Raises:
         ArgumentError: if it does not spike.
         RuntimeUnavailableError: if the processor has no 8-bit dot products.
@@ -116,12 +119,29 @@ def quantise(model: SPYv4, dtype: torch.dtype) -> None:
         raise RuntimeUnavailableError(
             "this processor has no 8-bit dot products (AVX512-VNNI or AMX); use --precision auto"
         )
+    replace_convolutions(model, lambda conv, scale, zero: Int8Conv2d(conv, scale, zero, dtype))
+
+
+def replace_convolutions(model: SPYv4, build: Callable[[nn.Conv2d, float, int], nn.Module]) -> None:
+    """Put something else in the place of the spiking convolutions of a folded network.
+
+    The first layer sees pixels, not spikes, and is computed once a picture: its input convolution
+    stays as it is, as do the two heads.
+
+    Args:
+        model: is changed in place.
+        build: makes what replaces a convolution, of the value of one step of its input and the
+            step that stands for 0.
+
+    Raises:
+        ArgumentError: if it does not spike.
+    """
     if model.config.neuron.kind == "leaky-relu":
         raise ArgumentError("8-bit convolutions need spikes, which the twin has none of")
     step = 2 * RANGE * model.config.neuron.threshold / LEVELS
     for name, layer in model.spiking.items():
         if name != LAYER_NAMES[0]:
-            layer.synapse.conv = Int8Conv2d(layer.synapse.conv, 1.0, 0, dtype)  # type: ignore[assignment]
+            layer.synapse.conv = build(layer.synapse.conv, 1.0, 0)  # type: ignore[assignment]
         for branch in layer.neuron.modules():
             if isinstance(branch, NormedConv2d):
-                branch.conv = Int8Conv2d(branch.conv, step, LEVELS // 2, dtype)  # type: ignore[assignment]
+                branch.conv = build(branch.conv, step, LEVELS // 2)  # type: ignore[assignment]

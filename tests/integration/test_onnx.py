@@ -1,6 +1,7 @@
 """The one-read step as ONNX: the same answers as torch, for any batch, at any state."""
 
 import contextlib
+import copy
 import io
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnxruntime import OrtValue
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -18,14 +20,16 @@ from spyv4.commands.export import export_command
 from spyv4.errors import (
     ArgumentError,
     CheckpointError,
+    ConfigError,
     RuntimeUnavailableError,
     StateShapeError,
 )
-from spyv4.runtime.onnx_export import ExportCheck, check_export
+from spyv4.runtime.onnx_check import ExportCheck, check_export
+from spyv4.runtime.onnx_file import open_onnx
 from spyv4.runtime.onnx_runtime import OnnxRuntime, pick_providers
 from spyv4.runtime.torch_runtime import TorchRuntime
 from spyv4.types import Detections
-from tests.helpers.tiny_model import tiny_model
+from tests.helpers.tiny_model import firing_rates, pictures, same, tiny_model
 
 SIZE = (64, 96)
 CPU = ["CPUExecutionProvider"]
@@ -89,7 +93,7 @@ def test_runtime_agrees_with_torch_read_by_read(exported: Path, batch: int) -> N
     ours = TorchRuntime(tiny_model(readout="leaky"), torch.device("cpu"), precision="float32")
     theirs = OnnxRuntime(exported, CPU)
     assert theirs.config == ours.config
-    assert theirs.description == "ONNX Runtime, CPUExecutionProvider"
+    assert theirs.description == "ONNX Runtime, float32, CPUExecutionProvider"
     states = [runtime.initial_state(batch, SIZE) for runtime in (ours, theirs)]
     assert differing(*states) == 0
     for _ in range(3):
@@ -127,9 +131,65 @@ def test_detector_runs_the_file(exported: Path) -> None:
         np.testing.assert_allclose(item.scores, one.scores, atol=1e-5)
 
 
-def test_other_sizes_are_refused(exported: Path) -> None:
-    with pytest.raises(StateShapeError, match=r"is for pictures of \(64, 96\), not \(96, 64\)"):
-        OnnxRuntime(exported, CPU).initial_state(1, (96, 64))
+def test_one_file_is_for_every_size(exported: Path) -> None:
+    ours = TorchRuntime(tiny_model(readout="leaky"), torch.device("cpu"), precision="float32")
+    theirs = OnnxRuntime(exported, CPU)
+    for size in ((32, 32), (96, 64), (160, 96)):
+        seen = pictures(2, size)
+        rates = [firing_rates(runtime, seen) for runtime in (ours, theirs)]
+        torch.testing.assert_close(rates[0], rates[1], atol=0.01, rtol=0.0)
+    with pytest.raises(ConfigError, match="32"):
+        theirs.initial_state(1, (96, 65))
+
+
+@pytest.mark.parametrize("change", ["batch", "size", "network"])
+def test_states_that_do_not_fit_are_refused(exported: Path, change: str) -> None:
+    runtime = OnnxRuntime(exported, CPU)
+    state = {
+        "batch": lambda: runtime.initial_state(1, SIZE),
+        "size": lambda: runtime.initial_state(2, (96, 64)),
+        "network": lambda: tiny_model().initial_state(2, SIZE),
+    }[change]()
+    with pytest.raises(StateShapeError, match=r"start from initial_state\(\)"):
+        runtime.step(runtime.prepare(images(2)), state)
+
+
+def test_states_are_values(exported: Path) -> None:
+    """Whoever holds a state or current finds it as it was, whatever is read from it or after it."""
+    runtime = OnnxRuntime(exported, CPU)
+    prepared = runtime.prepare(images(2))
+    held = [runtime.initial_state(2, SIZE, seed=1)]
+    for _ in range(4):
+        held.append(runtime.step(prepared, held[-1]).state)
+    copies = copy.deepcopy((prepared, held))
+    for state in held:  # the memory of results that nobody holds is used again
+        runtime.step(runtime.prepare(images(2) / 2), state, activity=True)
+    assert same(copies, (prepared, held))
+    again = runtime.step(prepared, held[1]).state
+    assert same(again, held[2])
+    del runtime
+    assert same(copies, (prepared, held))
+
+
+def test_state_is_read_where_it_is(exported: Path) -> None:
+    """Nothing is copied on the way in: what is bound is the tensor's own memory."""
+    runtime = OnnxRuntime(exported, CPU)
+    state = runtime.step(runtime.prepare(images(1)), runtime.initial_state(1, SIZE)).state
+    for tensor in tree_leaves(state):
+        assert OrtValue.from_dlpack(tensor.contiguous()).data_ptr() == tensor.data_ptr()
+
+
+def test_images_are_done_with_before_the_first_read(exported: Path) -> None:
+    whole = onnx.load(exported)
+    names = [entry.name for entry in whole.graph.input]
+    assert names[:2] == ["images", "layers.stem1.u"]
+    file = open_onnx(exported, on_cpu=True)
+    first, rest = (onnx.load_from_string(part).graph for part in (file.first, file.rest))
+    assert [entry.name for entry in first.input] == ["images"]
+    assert [entry.name for entry in first.output] == ["current"]
+    assert [entry.name for entry in rest.input] == ["current", *names[1:]]
+    assert len(first.node) + len(rest.node) == len(whole.graph.node)
+    assert [node.op_type for node in first.node] == ["Conv"]
 
 
 def test_what_is_no_exported_network_is_refused(exported: Path, tmp_path: Path) -> None:
@@ -146,6 +206,7 @@ def test_what_is_no_exported_network_is_refused(exported: Path, tmp_path: Path) 
     ("change", "message"),
     [
         ({"format": "other"}, "was not written by spyv4-export"),
+        ({"format": "spyv4-onnx-3"}, "is of format spyv4-onnx-3, not spyv4-onnx-4; export .* anew"),
         ({"config": "{"}, "is not a readable ONNX model"),
         ({"config": "[]"}, "is not a readable ONNX model"),
         ({"image_size": "3"}, "is not a readable ONNX model"),
@@ -160,6 +221,15 @@ def test_foreign_onnx_files_are_refused(
     path = tmp_path / "foreign.onnx"
     onnx.save(proto, path)
     with pytest.raises(CheckpointError, match=message):
+        OnnxRuntime(path, CPU)
+
+
+def test_graph_without_a_place_to_cut_is_refused(exported: Path, tmp_path: Path) -> None:
+    proto = onnx.load(exported)
+    del proto.graph.value_info[:]
+    path = tmp_path / "whole.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(CheckpointError, match="does not lead from 'images' to 'current'"):
         OnnxRuntime(path, CPU)
 
 
@@ -181,7 +251,7 @@ def test_missing_gpu_is_said(exported: Path) -> None:
 def test_command_says_what_it_wrote_and_checked(report: tuple[Path, str]) -> None:
     path, text = report
     assert text.count("(ok)") == 2
-    assert f"wrote {path} for pictures of 64 x 96, any batch" in text
+    assert f"wrote {path} for any batch and size, 64 x 96 unless told otherwise" in text
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -203,13 +273,13 @@ def test_any_weights_run_by_way_of_onnx(
     weights, asked = tmp_path / "tiny.safetensors", []
     save_model(tiny_model(readout="leaky"), weights)
 
-    def copy(model: SPYv4, path: Path, size: tuple[int, int]) -> None:
-        asked.append((model.config, size))
+    def copied(model: SPYv4, path: Path, size: tuple[int, int], *, precision: str) -> None:
+        asked.append((model.config, size, precision))
         shutil.copy(exported, path)
 
-    monkeypatch.setattr("spyv4.runtime.onnx_runtime.export_onnx", copy)
+    monkeypatch.setattr("spyv4.runtime.onnx_runtime.export_onnx", copied)
     detector = Detector.load(weights, runtime="onnx", image_size=SIZE)
-    assert asked == [(load_model(weights).config, SIZE)]
+    assert asked == [(load_model(weights).config, SIZE, "float32")]
     assert isinstance(detector.runtime, OnnxRuntime)
     assert detector.image_size == SIZE
     frame = np.full((50, 70, 3), 90, np.uint8)
