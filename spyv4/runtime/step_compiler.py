@@ -20,7 +20,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from spyv4.activity import summarise
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4
-from spyv4.runtime.step_package import ABOUT, LIBRARY, StepPackage
+from spyv4.runtime.base import Step
+from spyv4.runtime.step_package import ABOUT, LIBRARY
 from spyv4.runtime.torch_runtime import TorchRuntime, can_compile
 
 _EXAMPLE_BATCH, _LARGEST_BATCH = 2, 4096  # an example of 1 would be taken for fixed
@@ -109,7 +110,7 @@ def _described(tensor: Tensor) -> tuple[list[int], str, bool]:
 
 
 @torch.inference_mode()
-def check_step(runtime: TorchRuntime, image_size: tuple[int, int], package: StepPackage) -> None:
+def check_step(runtime: TorchRuntime, image_size: tuple[int, int], step: Step) -> None:
     """Compare two reads of a picture of noise by a compiled step with the same by its network.
 
     Sums of another order move a potential that is within rounding of its threshold, and a spike
@@ -122,7 +123,7 @@ def check_step(runtime: TorchRuntime, image_size: tuple[int, int], package: Step
     prepared = runtime.prepare(images)
     state = runtime.step(prepared, runtime.initial_state(1, image_size)).state
     expected, _ = tree_flatten(runtime.step(prepared, state, activity=True))
-    found, _ = tree_flatten(package.step(prepared, state))
+    found, _ = tree_flatten(step.step(prepared, state, activity=True))
     apart = [
         (a.float() - b.float()).abs() > TOLERANCE for a, b in zip(expected, found, strict=True)
     ]

@@ -195,7 +195,8 @@ def test_8_bits_are_compiled_with_their_own_arithmetic(tmp_path) -> None:
     for _ in range(2):
         expected = runtime.step(prepared, state, activity=True)
         state = expected.state
-    found = step.step(prepared, runtime.step(prepared, runtime.initial_state(2, (64, 64))).state)
+    first = runtime.step(prepared, runtime.initial_state(2, (64, 64))).state
+    found = step.step(prepared, first, activity=True)
     rates = (expected.activity.firing_rates, found.activity.firing_rates)
     np.testing.assert_allclose(rates[0].numpy(), rates[1].numpy(), atol=0.01)
 

@@ -96,7 +96,7 @@ def test_the_fused_step_is_the_plain_one_to_the_last_bit(fused, shape, dtype) ->
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_values_at_and_around_the_threshold(fused, dtype) -> None:
-    """With kappa = 1 the potential is the current; here the threshold's neighbours, and odd ones."""
+    """With kappa = 1 the potential is the current: the threshold's neighbours, and odd ones."""
     for threshold in (THRESHOLD, 0.5, 1.0, 96.0):
         near = torch.tensor(threshold, dtype=torch.float64).to(dtype)
         below, above = (torch.nextafter(near, near + sign) for sign in (-1, 1))
