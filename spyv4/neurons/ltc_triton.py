@@ -1,6 +1,6 @@
 """The LTC neuron's step as one kernel of Triton, for inference on a CUDA GPU.
 
-Operator by operator the step launches seven kernels a layer and carries every intermediate value
+Operator by operator the step launches nine kernels a layer and carries every intermediate value
 through memory; here each value is read once and written once. Imported on CUDA alone: Triton comes
 with CUDA builds of torch only. `ltc_step` is the reference.
 """

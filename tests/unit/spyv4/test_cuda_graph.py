@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
+from spyv4.activity import _index_tensors
 from spyv4.errors import RuntimeUnavailableError, StateShapeError
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.runtime.cuda_graph import GraphStep, Recorded, Work, has_graphs
@@ -208,3 +209,12 @@ def test_a_read_that_cannot_be_recorded_leaves_the_others() -> None:
 def test_graphs_are_for_gpus() -> None:
     assert has_graphs(torch.device("cuda:1"))
     assert not has_graphs(CPU)
+
+
+def test_what_a_graph_reads_besides_its_memory_stays_where_it_is() -> None:
+    """Places of sampled neurons are made once a size; were they dropped, graphs would go astray."""
+    first = _index_tensors(0, (32, 2, 2), CPU)
+    for side in range(1, 300):
+        _index_tensors(0, (1, 1, side), CPU)
+    again = _index_tensors(0, (32, 2, 2), CPU)
+    assert all(one is other for one, other in zip(first, again, strict=True))
