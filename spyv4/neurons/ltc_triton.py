@@ -16,6 +16,8 @@ from spyv4.neurons.ltc import LTC, LTCState
 
 BLOCK = 1024
 """Neurons of a program: 8 a thread of four warps, in loads of 16 bytes."""
+OPTIONS = {"enable_fp_fusion": False, "num_warps": 4}
+"""Of the compiler, which would round a product and a sum once instead of twice."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -68,7 +70,7 @@ def fused_ltc_step(
     inputs = [_ordered(tensor, spikes) for tensor in (current, mixed, state.u)]
     with torch.cuda.device(spikes.get_device()):  # or Triton launches on the current one
         ltc_kernel[(triton.cdiv(size, BLOCK),)](
-            *inputs, spikes, after, threshold, size, block=BLOCK, enable_fp_fusion=False
+            *inputs, spikes, after, threshold, size, block=BLOCK, **OPTIONS
         )
     return spikes, LTCState(after)
 

@@ -154,6 +154,9 @@ def test_any_order_in_memory_is_read_right(fused) -> None:
         found = fused.fused_ltc_step(current, mixed, LTCState(u), THRESHOLD)
         assert same(found, expected)
         assert same((current, mixed, u), before)
+    like = torch.empty(1, 4, 3, 1)
+    same_place = torch.empty(12).as_strided(like.shape, (99, 3, 1, 7))
+    assert fused._ordered(same_place, like) is same_place  # nothing to copy
     one = [tensor[:1, :, :1] for tensor in given]
     found = fused.fused_ltc_step(one[0], one[1], LTCState(one[2]), THRESHOLD)
     assert same(found, plain(*one, THRESHOLD))
@@ -205,7 +208,7 @@ def test_it_compiles_for_gpus_without_contracting_operations(kind, capability, t
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from spyv4.neurons.ltc_triton import BLOCK, ltc_kernel
+    from spyv4.neurons.ltc_triton import BLOCK, OPTIONS, ltc_kernel
 
     signature = dict.fromkeys(("current", "mixed", "before", "spikes", "after"), f"*{kind}")
     signature |= {"threshold": "fp32", "size": "i32", "block": "constexpr"}
@@ -215,7 +218,7 @@ def test_it_compiles_for_gpus_without_contracting_operations(kind, capability, t
         built = triton.compile(
             source,
             target=GPUTarget("cuda", capability, 32),
-            options={"enable_fp_fusion": False},
+            options=dict(OPTIONS),
         )
     assert built.asm["cubin"]
     assembly = built.asm["ptx"]
