@@ -1,7 +1,7 @@
 """Firing rates, message rates, rasters and heat maps; opt-in, computed where the spikes are."""
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,11 +93,14 @@ def _indices(layer: int, spikes: Tensor) -> tuple[Any, Any, Any]:
     return _index_tensors(layer, tuple(spikes.shape[1:]), spikes.device)
 
 
-@lru_cache(maxsize=256)
+@cache
 def _index_tensors(
     layer: int, shape: tuple[int, ...], device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Made once: turning lists into tensors costs as much as the sampling."""
+    """Made once: turning lists into tensors costs as much as the sampling.
+
+    And for good, since a CUDA graph goes on reading them where they are.
+    """
     channel, row, column = (torch.tensor(i, device=device) for i in sampled_neurons(layer, *shape))
     return channel, row, column
 

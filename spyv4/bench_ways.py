@@ -16,8 +16,10 @@ from spyv4.config import ModelConfig, model_preset
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4
-from spyv4.runtime.base import Runtime
+from spyv4.runtime.base import Runtime, Step
 from spyv4.runtime.choice import Choice, precisions
+from spyv4.runtime.cuda_graph import has_graphs, record_step
+from spyv4.runtime.step_compiler import compile_step
 from spyv4.runtime.step_package import StepPackage
 from spyv4.runtime.torch_runtime import TorchRuntime, can_compile, device_name
 from spyv4.runtime.ways import Way
@@ -127,8 +129,8 @@ class _Opening:
         runtimes: dict[Way, Runtime] = {}
         for precision in found:
             runtimes[Way("eager", precision)] = self._eager(precision)
-        if self._device.type == "cpu" and not options.no_compiled:
-            if not can_compile():
+        if not options.no_compiled:
+            if not has_graphs(self._device) and not can_compile():
                 raise RuntimeUnavailableError(
                     "compiling needs a C++ compiler (g++); use --no-compiled"
                 )
@@ -147,8 +149,6 @@ class _Opening:
 
     def _compiled(self, found: tuple[Exact, ...], *, retune: bool) -> dict[Way, Runtime]:
         """With the steps of weights kept for later starts, and the choice with them."""
-        from spyv4.runtime.step_compiler import compile_step
-
         network = None
         if self._subject.model is None:
             path = find_weights(self._subject.weights)
@@ -160,11 +160,17 @@ class _Opening:
         runtimes: dict[Way, Runtime] = {}
         for precision in found:
             runtime = self._eager(precision)
-            step = None if network is None else engine.known_step(network, precision)
-            if step is None:
-                self._tell(f"compiling in {precision} (a minute) ...")
-                compile_step(runtime, self._size, self._folder / precision)
-                step = StepPackage(self._folder / precision)
-            runtime.use(step)
+            runtime.use(self._step(network, runtime))
             runtimes[runtime.way] = runtime
         return runtimes
+
+    def _step(self, network: engine.Network | None, runtime: TorchRuntime) -> Step:
+        """Of weights, what `tune` built; of random parameters, one that is not kept."""
+        if has_graphs(self._device):
+            return record_step(runtime, self._size)
+        step = None if network is None else engine.known_step(network, runtime.precision)
+        if step is None:
+            self._tell(f"compiling in {runtime.precision} (a minute) ...")
+            compile_step(runtime, self._size, self._folder / runtime.precision)
+            step = StepPackage(self._folder / runtime.precision)
+        return step

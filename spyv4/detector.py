@@ -85,7 +85,8 @@ class Detector:
                 call measures for a second or two and every later one remembers.
             compile: True for a step that is compiled ahead of time, which is built where it is not
                 there yet and takes a minute and a C++ compiler; False for none; None for the one
-                that is there already, unless it was measured to be slower.
+                that is there already, unless it was measured to be slower. On a GPU it is a CUDA
+                graph, which takes about a second at every start, and None takes it, too.
             image_size: (height, width), or the side of a square, in multiples of 32; the network's
                 own by default.
             retune: forget what was measured and built of these weights on this machine first.

@@ -1,9 +1,9 @@
 """Opens a network in a file the fastest way that is known here, and finds out which that is.
 
 What was measured and built is remembered (`spyv4.runtime.cache`), so that only the first start on a
-machine measures, for a second, and only among the ways that need not be built. The
-compiled ways are built by `tune`, which takes minutes: `spyv4.background` runs it beside a server,
-`spyv4-bench` while one waits.
+machine measures, for a second or two, and only among the ways that are built at once. On the CPU
+the compiled ways are built by `tune`, which takes minutes: `spyv4.background` runs it beside a
+server, `spyv4-bench` while one waits. On a GPU they are recorded as CUDA graphs at every start.
 """
 
 import logging
@@ -14,11 +14,13 @@ from typing import NamedTuple
 import torch
 
 from spyv4.choices import Exact, Precision
-from spyv4.errors import CheckpointError
+from spyv4.errors import CheckpointError, RuntimeUnavailableError
 from spyv4.files import file_sha256
 from spyv4.runtime import cache
-from spyv4.runtime.base import Runtime
+from spyv4.runtime.base import Runtime, Step
 from spyv4.runtime.choice import Choice, precisions, time_reads
+from spyv4.runtime.cuda_graph import has_graphs, record_step
+from spyv4.runtime.step_compiler import check_step, compile_step
 from spyv4.runtime.step_package import StepPackage
 from spyv4.runtime.torch_runtime import TorchRuntime
 from spyv4.runtime.ways import Engine, Way
@@ -69,7 +71,8 @@ def open_network(
         network: what to open.
         precision: `auto` for the one that was measured to be fastest.
         compiled: True builds the compiled step where it is not there, and waits; False does
-            without; None takes it where it is there and was not measured to be slower.
+            without; None takes it where it is there, or is built at once, and was not measured to
+            be slower.
 
     Raises:
         CheckpointError: if the weights cannot be read.
@@ -78,20 +81,28 @@ def open_network(
     way = _way(network, None if precision == "auto" else precision, compiled)
     runtime = network.open(way.precision)
     if way.engine == "compiled":
-        step = known_step(network, way.precision)
-        if step is None and compiled:
-            build_step(network, runtime)
-            step = known_step(network, way.precision)
+        step = built_step(network, runtime) if compiled else _step_at_hand(network, runtime)
         if step is not None:
             runtime.use(step)
     return runtime
+
+
+def _step_at_hand(network: Network, runtime: TorchRuntime) -> Step | None:
+    """The compiled step, if it is there or built at once."""
+    if not has_graphs(network.device):
+        return known_step(network, runtime.precision)
+    try:
+        return built_step(network, runtime)
+    except RuntimeUnavailableError as error:
+        logger.warning("reads are made operator by operator: %s", error)
+        return None
 
 
 def _way(network: Network, wanted: Exact | None, compiled: bool | None) -> Way:
     """The way to open; a compiled one that is not built yet stands for the eager one as well."""
     choice = recalled(network)
     if choice is None and wanted is None:
-        choice = measure_eager(network)
+        choice = _measured(network, compiled)
     if choice is not None and choice.complete:
         engines: Mapping[bool | None, tuple[Engine, ...]] = {True: ("compiled",), False: ("eager",)}
         if (
@@ -115,6 +126,16 @@ def recalled(network: Network) -> Choice | None:
         return None if facts is None else Choice.from_mapping(facts)
     except ValueError:
         return None
+
+
+def _measured(network: Network, compiled: bool | None) -> Choice:
+    """What is known after timing the ways that are built at once."""
+    if has_graphs(network.device) and compiled is not False:
+        try:
+            return tune(network)
+        except RuntimeUnavailableError as error:
+            logger.warning("only eager reads are measured: %s", error)
+    return measure_eager(network)
 
 
 def measure_eager(network: Network) -> Choice:
@@ -148,20 +169,29 @@ def known_step(network: Network, precision: Exact) -> StepPackage | None:
         return None
 
 
-def build_step(network: Network, runtime: TorchRuntime) -> None:
-    """Compile the step of a network in `runtime`'s precision, which takes about a minute.
+def built_step(network: Network, runtime: TorchRuntime) -> Step:
+    """The compiled step of a network in `runtime`'s precision, built where it is not there.
+
+    That takes about a minute on the CPU, and about a second on a GPU.
+
+    Args:
+        network: what `runtime` runs.
+        runtime: eager.
 
     Raises:
-        RuntimeUnavailableError: if there is no C++ compiler or no GPU-free device, if the compiler
-            fails, or if the compiled step does not agree with the eager one.
+        RuntimeUnavailableError: if there is no C++ compiler, if it fails or the GPU does, or if the
+            compiled step does not agree with the eager one.
     """
-    # Here, since it takes seconds to import.
-    from spyv4.runtime.step_compiler import check_step, compile_step
-
+    if has_graphs(network.device):
+        return record_step(runtime, network.image_size)
+    if (known := known_step(network, runtime.precision)) is not None:
+        return known
     folder = cache.package_folder(network.key, runtime.precision)
     compile_step(runtime, network.image_size, folder)
-    check_step(network.open("float32"), runtime, StepPackage(folder))
+    step = StepPackage(folder)
+    check_step(network.open("float32"), runtime, network.image_size, step)
     cache.prune_packages()
+    return step
 
 
 def tune(
@@ -173,7 +203,7 @@ def tune(
     """Build every compiled way of a network that is not there, time all ways, and remember it.
 
     Args:
-        network: on the CPU.
+        network: what is to run.
         first: the precision to begin with.
         report: is told of every compiled way that is there, and of the choice at the end.
 
@@ -184,10 +214,7 @@ def tune(
     for precision in sorted(network.precisions, key=lambda each: each != first):
         runtimes[Way("eager", precision)] = network.open(precision)
         compiled = network.open(precision)
-        if (step := known_step(network, precision)) is None:
-            build_step(network, compiled)
-            step = StepPackage(cache.package_folder(network.key, precision))
-        compiled.use(step)
+        compiled.use(built_step(network, compiled))
         runtimes[compiled.way] = compiled
         report(compiled.way)
     choice = Choice(time_reads(runtimes, network.image_size), complete=True)

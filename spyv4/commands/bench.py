@@ -36,7 +36,11 @@ def bench_command(argv: list[str] | None = None) -> int:
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--no-onnx", action="store_true", help="leave ONNX Runtime out")
-    add("--no-compiled", action="store_true", help="leave what is compiled ahead of time out")
+    add(
+        "--no-compiled",
+        action="store_true",
+        help="leave what is compiled ahead of time out, and CUDA graphs",
+    )
     add("--retune", action="store_true", help="forget what was measured and built here, first")
     add(
         "--json",

@@ -101,8 +101,12 @@ class Rate(nn.Module):
             self.mix = nn.Linear(fused, size)
             nn.init.constant_(self.mix.bias, config.rate_bias)
 
+    def mixed(self, current: Tensor, variable: Tensor) -> Tensor:
+        """What the rate is the sigmoid of, of the shape of `current`."""
+        fused = torch.cat((current, variable), dim=1) if self.concat else current + variable
+        mixed: Tensor = self.mix(fused)
+        return mixed
+
     def forward(self, current: Tensor, variable: Tensor) -> Tensor:
         """The rate, of the shape of `current`."""
-        fused = torch.cat((current, variable), dim=1) if self.concat else current + variable
-        rate: Tensor = torch.sigmoid(self.mix(fused))
-        return rate
+        return torch.sigmoid(self.mixed(current, variable))

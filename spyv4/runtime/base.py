@@ -6,6 +6,7 @@ from torch import Tensor
 
 from spyv4.activity import Activity
 from spyv4.config import ModelConfig
+from spyv4.errors import StateShapeError
 from spyv4.network.readout import Maps
 from spyv4.network.spyv4 import SPYv4State
 
@@ -22,6 +23,25 @@ class StepResult(NamedTuple):
     maps: Maps
     state: SPYv4State
     activity: Activity | None
+
+
+class Step(Protocol):
+    """One read of one network in one precision, built for that; for any batch."""
+
+    def step(self, prepared: Tensor, state: SPYv4State, *, activity: bool = False) -> StepResult:
+        """One read of prepared images [B, ...].
+
+        Raises:
+            StateShapeError: if the state is not of this network, batch and size.
+        """
+
+
+def wrong_state(given: str) -> StateShapeError:
+    """What a `Step` raises that was given another state than it is built for."""
+    return StateShapeError(
+        f"the compiled step was given a state of {given}; start from initial_state() of the same "
+        "network"
+    )
 
 
 class Runtime(Protocol):

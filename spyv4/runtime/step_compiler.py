@@ -21,8 +21,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from spyv4.activity import summarise
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4, SPYv4State
-from spyv4.runtime.base import StepResult
-from spyv4.runtime.step_package import ABOUT, LIBRARY, StepPackage
+from spyv4.runtime.base import Step, StepResult
+from spyv4.runtime.step_package import ABOUT, LIBRARY
 from spyv4.runtime.torch_runtime import TorchRuntime, can_compile
 
 _EXAMPLE_BATCH, _LARGEST_BATCH = 2, 4096  # an example of 1 would be taken for fixed
@@ -73,7 +73,6 @@ def compile_step(runtime: TorchRuntime, image_size: tuple[int, int], folder: Pat
             "maps": len(runtime.config.heads),
             "outputs": len(runtime.config.heads) + len(leaves) + 4,
             "inputs": [_described(tensor) for tensor in inputs],
-            "image_size": list(image_size),
         }
         (built / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -111,7 +110,9 @@ def _described(tensor: Tensor) -> tuple[list[int], str, bool]:
     return list(tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."), channels_last
 
 
-def check_step(reference: TorchRuntime, runtime: TorchRuntime, package: StepPackage) -> None:
+def check_step(
+    reference: TorchRuntime, runtime: TorchRuntime, image_size: tuple[int, int], step: Step
+) -> None:
     """Compare a compiled step with the network that it was made from.
 
     Roundings move a potential that is near its threshold, and a spike moves all that it drives: so
@@ -121,16 +122,16 @@ def check_step(reference: TorchRuntime, runtime: TorchRuntime, package: StepPack
     Args:
         reference: the same network in float32, operator by operator.
         runtime: the network that was compiled, operator by operator.
-        package: the compiled step.
+        image_size: (height, width) in pixels.
+        step: the compiled step.
 
     Raises:
         RuntimeUnavailableError: if it is further away.
     """
-    size = package.image_size
-    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
     exact = _maps(reference, reference.step, images)
     own = _maps(runtime, runtime.step, images)
-    compiled = _maps(runtime, package.step, images)
+    compiled = _maps(runtime, step.step, images)
     scale = exact.abs().mean().item()
     allowed = 2 * (own - exact).abs().mean().item() + TOLERANCE * scale
     distance = (compiled - exact).abs().mean().item()

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from spyv4.activity import Activity
-from spyv4.errors import CheckpointError, StateShapeError
+from spyv4.errors import CheckpointError
 from spyv4.network.spyv4 import SPYv4State
-from spyv4.runtime.base import StepResult
+from spyv4.runtime.base import StepResult, wrong_state
 
 LIBRARY, ABOUT = "step.so", "about.json"
 _tensors = torch._C._aoti  # what turns tensors into the handles of the C interface and back
@@ -41,9 +41,6 @@ class StepPackage:
     Args:
         folder: that `compile_step` wrote.
 
-    Attributes:
-        image_size: (height, width) in pixels.
-
     Raises:
         CheckpointError: if there is no such package or it cannot be loaded.
     """
@@ -52,8 +49,6 @@ class StepPackage:
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             self._inputs: list[_Input] = [_Input(*each) for each in about["inputs"]]
-            height, width = about["image_size"]
-            self.image_size = int(height), int(width)
             self._maps, self._outputs = int(about["maps"]), int(about["outputs"])
             library = ctypes.CDLL(str(folder / LIBRARY))
             self._run = library.AOTInductorModelContainerRun
@@ -67,8 +62,8 @@ class StepPackage:
         if code != 0:
             raise CheckpointError(f"the compiled step in {folder} cannot be started")
 
-    def step(self, prepared: Tensor, state: SPYv4State) -> StepResult:
-        """One read of prepared images [B, ...]; with its activity, which costs next to nothing.
+    def step(self, prepared: Tensor, state: SPYv4State, *, activity: bool = False) -> StepResult:
+        """One read of prepared images [B, ...]; its activity, which costs next to nothing, is made.
 
         Raises:
             StateShapeError: if the state is not of this network, batch and size.
@@ -76,7 +71,7 @@ class StepPackage:
         leaves, spec = tree_flatten(state)
         given = [prepared, *leaves]
         if len(given) != len(self._inputs):
-            raise StateShapeError(_WRONG_STATE.format(f"{len(leaves)} tensors"))
+            raise wrong_state(f"{len(leaves)} tensors")
         batch = len(prepared)
         inputs = [
             each.fitted(tensor, batch) for each, tensor in zip(self._inputs, given, strict=True)
@@ -85,7 +80,9 @@ class StepPackage:
         maps, rest = outputs[: self._maps], outputs[self._maps :]
         fields = len(Activity._fields)
         return StepResult(
-            tuple(maps), tree_unflatten(rest[fields:], spec), Activity(*rest[:fields])
+            tuple(maps),
+            tree_unflatten(rest[fields:], spec),
+            Activity(*rest[:fields]) if activity else None,
         )
 
     def _call(self, inputs: list[Tensor]) -> list[Tensor]:
@@ -113,11 +110,6 @@ class StepPackage:
         return found
 
 
-_WRONG_STATE = (
-    "the compiled step was given a state of {}; start from initial_state() of the same network"
-)
-
-
 class _Input:
     """What a tensor that goes into the library must be: it reads memory without looking.
 
@@ -136,10 +128,8 @@ class _Input:
         """The tensor, in the order of memory that is wanted."""
         expected = (batch, *self._shape)
         if tuple(tensor.shape) != expected or tensor.dtype != self._dtype:
-            raise StateShapeError(
-                _WRONG_STATE.format(
-                    f"{tuple(tensor.shape)} in {tensor.dtype}, where {expected} in {self._dtype} "
-                    "is needed"
-                )
+            raise wrong_state(
+                f"{tuple(tensor.shape)} in {tensor.dtype}, where {expected} in {self._dtype} is "
+                "needed"
             )
         return tensor.contiguous(memory_format=self._format)

@@ -1,4 +1,4 @@
-"""PyTorch: batch norm folded, channels last, operator by operator or compiled ahead of time."""
+"""PyTorch: batch norm folded, channels last; operator by operator, or by a step built before."""
 
 import copy
 import platform
@@ -13,9 +13,9 @@ from spyv4.choices import Exact
 from spyv4.config import ModelConfig
 from spyv4.errors import ArgumentError, RuntimeUnavailableError
 from spyv4.network.spyv4 import SPYv4, SPYv4State
-from spyv4.runtime.base import StepResult
+from spyv4.runtime.base import Step, StepResult
+from spyv4.runtime.fused import fuse_neurons
 from spyv4.runtime.int8 import quantise
-from spyv4.runtime.step_package import StepPackage
 from spyv4.runtime.ways import Way
 
 
@@ -82,25 +82,26 @@ class TorchRuntime:
         )
         if precision == "int8":
             quantise(self.model, self.dtype)
-        self._package: StepPackage | None = None
+        self._unfused = device.type == "cuda" and not fuse_neurons(self.model, device)
+        self._step: Step | None = None
 
-    def use(self, package: StepPackage) -> None:
-        """Make every read from now on by `package`, of the same network; at any time.
+    def use(self, step: Step) -> None:
+        """Make every read from now on by `step`, of the same network; at any time.
 
         The state is the same either way, so that reads under way go on.
         """
-        self._package = package
+        self._step = step
 
     def eager(self) -> "TorchRuntime":
         """The same network, whose parameters it shares, operator by operator whatever is built."""
         plain = copy.copy(self)
-        plain._package = None
+        plain._step = None
         return plain
 
     @property
     def way(self) -> Way:
         """How the reads are made at the moment."""
-        return Way("eager" if self._package is None else "compiled", self.precision)
+        return Way("eager" if self._step is None else "compiled", self.precision)
 
     @property
     def config(self) -> ModelConfig:
@@ -114,7 +115,8 @@ class TorchRuntime:
         if precision == "int8":
             potentials = str(self.dtype).removeprefix("torch.")
             precision = f"int8 convolutions, {potentials} potentials"
-        return f"torch {self.way.engine}, {precision}, channels-last, {self.device}"
+        found = f"torch {self.way.engine}, {precision}, channels-last, {self.device}"
+        return f"{found}, neurons without Triton" if self._unfused else found
 
     def initial_state(
         self, batch: int, image_size: tuple[int, int], *, seed: int | None = None
@@ -134,9 +136,8 @@ class TorchRuntime:
     @torch.inference_mode()
     def step(self, prepared: Tensor, state: SPYv4State, *, activity: bool = False) -> StepResult:
         """One read of prepared images."""
-        if (package := self._package) is not None:
-            result = package.step(prepared, state)
-            return result if activity else result._replace(activity=None)
+        if (step := self._step) is not None:
+            return step.step(prepared, state, activity=activity)
         maps, state, spikes = self.model.step_from_current(prepared, state)
         return StepResult(maps, state, summarise(spikes) if activity else None)
 

@@ -18,7 +18,7 @@ class Way(NamedTuple):
 
     Attributes:
         engine: `eager` is PyTorch operator by operator, `compiled` the step compiled ahead of
-            time, `onnx` ONNX Runtime.
+            time, on a GPU recorded as a CUDA graph, `onnx` ONNX Runtime.
         precision: of weights, potentials and currents.
     """
 

@@ -178,10 +178,10 @@ def test_a_step_of_another_network_does_not_pass_the_check(detector, network) ->
     step = known_step(network, "float32")
     assert step is not None
     own = network.open("float32")
-    check_step(own, own, step)
+    check_step(own, own, (64, 64), step)
     other = TorchRuntime(tiny_model(seed=1, readout="leaky"), CPU)
     with pytest.raises(RuntimeUnavailableError, match="is off by"):
-        check_step(other, other, step)
+        check_step(other, other, (64, 64), step)
 
 
 @pytest.mark.skipif(not has_fast_int8(), reason="no 8-bit dot products here")
@@ -189,7 +189,7 @@ def test_8_bits_are_compiled_with_their_own_arithmetic(tmp_path) -> None:
     runtime = TorchRuntime(tiny_model(), CPU, precision="int8")
     compile_step(runtime, (64, 64), tmp_path / "step")
     step = StepPackage(tmp_path / "step")
-    check_step(TorchRuntime(tiny_model(), CPU), runtime, step)
+    check_step(TorchRuntime(tiny_model(), CPU), runtime, (64, 64), step)
     assert "qconv" in (tmp_path / "step" / LIBRARY).read_bytes().decode("latin-1")
 
 

@@ -145,7 +145,7 @@ def test_who_does_not_show_spikes_says_so(detector):
 
 def test_a_compiled_step_is_done_without_and_said_to_be(record):
     class Compiled:
-        def step(self, *_):
+        def step(self, *_, activity):
             raise AssertionError("a compiled step shows no spikes")
 
     detector = lively_detector(readout="leaky")
