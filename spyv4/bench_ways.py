@@ -137,11 +137,16 @@ class _Opening:
             runtimes |= self._compiled(found, retune=options.retune)
         if not options.no_onnx:
             require_extra("onnx", "timings of ONNX Runtime (unless --no-onnx)")
-            from spyv4.runtime.onnx_runtime import export_and_load
+            from spyv4.runtime.onnx_runtime import OnnxPrecision, export_and_load
 
             self._tell("exporting for ONNX Runtime ...")
-            model = self._subject.build()
-            runtimes[Way("onnx", "float32")] = export_and_load(model, self._size, self._device.type)
+            exported: tuple[OnnxPrecision, ...] = (
+                ("float32", "int8") if "int8" in found else ("float32",)
+            )
+            for precision in exported:
+                runtimes[Way("onnx", precision)] = export_and_load(
+                    self._subject.build(), self._size, self._device.type, precision=precision
+                )
         return runtimes
 
     def _eager(self, precision: Exact) -> TorchRuntime:

@@ -11,11 +11,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from spyv4.cli import export_command
 from torch.utils._pytree import tree_leaves
 
 from spyv4 import Detector
 from spyv4.checkpoint import save_model
+from spyv4.commands.export import export_command
 from spyv4.errors import ArgumentError
 from spyv4.network.table import LAYER_NAMES, ROWS
 from spyv4.runtime.int8 import has_fast_int8

@@ -6,6 +6,11 @@ from spyv4.config import model_preset
 from spyv4.errors import ArgumentError, ConfigError
 
 
+@pytest.fixture(autouse=True)
+def _nothing_said(monkeypatch):
+    monkeypatch.delenv("SPYV4_COMPILE")  # which all tests have
+
+
 @pytest.fixture
 def say(monkeypatch):
     """Set variables of the environment."""
