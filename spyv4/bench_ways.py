@@ -137,7 +137,8 @@ class _Opening:
             runtimes |= self._compiled(found, retune=options.retune)
         if not options.no_onnx:
             require_extra("onnx", "timings of ONNX Runtime (unless --no-onnx)")
-            from spyv4.runtime.onnx_runtime import OnnxPrecision, export_and_load
+            from spyv4.runtime.onnx_export import OnnxPrecision
+            from spyv4.runtime.onnx_runtime import export_and_load
 
             self._tell("exporting for ONNX Runtime ...")
             exported: tuple[OnnxPrecision, ...] = (

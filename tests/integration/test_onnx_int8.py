@@ -67,7 +67,9 @@ def test_from_rest_nothing_but_rounding_differs(exported: Path) -> None:
 
 
 @pytest.mark.skipif(not has_fast_int8(), reason="no 8-bit dot products here")
-def test_runtime_fires_as_torch_in_8_bits(exported: Path) -> None:
+def test_runtime_fires_as_torch_in_8_bits(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Potentials in float32, as in the file.
+    monkeypatch.setattr("spyv4.runtime.torch_runtime.has_bfloat16", lambda _: False)
     torch_runtime = TorchRuntime(tiny_model(readout="leaky"), torch.device("cpu"), precision="int8")
     onnx_runtime = OnnxRuntime(exported, CPU)
     assert onnx_runtime.description == "ONNX Runtime, int8 convolutions, CPUExecutionProvider"
