@@ -189,7 +189,7 @@ class Settings:
         takes twice as long.
         """
         with ThreadPoolExecutor(max_workers=1) as loading:
-            return loading.submit(
+            detector = loading.submit(
                 Detector.load,
                 self.weights,
                 runtime=self.runtime,
@@ -198,6 +198,8 @@ class Settings:
                 compile=self.compile,
                 retune=self.retune,
             ).result()
+        detector.settle_threads()
+        return detector
 
 
 class _Variables(EnvSettingsSource):

@@ -22,6 +22,7 @@ from spyv4.rounds import EVERY_READ, Read, read_pictures
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
 from spyv4.spikes import PotentialType, SpikeRecord
+from spyv4.threads import settle_threads
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
 
@@ -144,6 +145,15 @@ class Detector:
         """
         if self._builder is not None:
             self._builder.start()
+
+    def settle_threads(self) -> None:
+        """Compute with as few threads as were measured to be enough, in the whole process.
+
+        Does nothing where `--threads` or `use_threads` said how many, nor where nothing is known.
+        """
+        choice = None if self._builder is None else self._builder.choice
+        if choice is not None and isinstance(self.runtime, TorchRuntime):
+            settle_threads(choice.threads)
 
     def close(self) -> None:
         """End what `compile_in_background` began; at any time, and more than once."""

@@ -17,8 +17,8 @@ from spyv4.choices import Exact, Precision
 from spyv4.errors import CheckpointError, RuntimeUnavailableError
 from spyv4.files import file_sha256
 from spyv4.runtime import cache
-from spyv4.runtime.base import Runtime, Step
-from spyv4.runtime.choice import Choice, precisions, time_reads
+from spyv4.runtime.base import Step
+from spyv4.runtime.choice import BUDGET_S, Choice, enough_threads, precisions, time_reads
 from spyv4.runtime.cuda_graph import has_graphs, record_step
 from spyv4.runtime.step_compiler import check_step, compile_step
 from spyv4.runtime.step_package import StepPackage
@@ -140,21 +140,25 @@ def _measured(network: Network, compiled: bool | None) -> Choice:
 
 def measure_eager(network: Network) -> Choice:
     """Time the ways that need not be built, as shortly as can be, and remember it."""
-    found = network.precisions
-    if len(found) == 1:
-        return Choice({Way("eager", found[0]): 0.0}, complete=False)
-    runtimes = {Way("eager", each): network.open(each) for each in found}
-    times = time_reads(runtimes, network.image_size, budget_s=FIRST_BUDGET_S)
-    choice = Choice(times, complete=False)
-    _remember(network, choice)
-    return choice
+    runtimes = {Way("eager", each): network.open(each) for each in network.precisions}
+    return _timed(network, runtimes, complete=False, budget_s=FIRST_BUDGET_S)
 
 
-def _remember(network: Network, choice: Choice) -> None:
+def _timed(
+    network: Network, runtimes: Mapping[Way, TorchRuntime], *, complete: bool, budget_s: float
+) -> Choice:
+    """Time ways, and how many threads the fastest needs, and remember it."""
+    size = network.image_size
+    choice = Choice(time_reads(runtimes, size, budget_s=budget_s), complete)
+    way = choice.fastest()
+    if way is not None and network.device.type == "cpu":
+        enough = enough_threads(runtimes[way], size, budget_s=budget_s)
+        choice = choice._replace(threads=enough)
     try:
         cache.remember(network.key, choice.to_mapping())
     except OSError as error:
         logger.warning("what was measured cannot be remembered: %s", error)
+    return choice
 
 
 def known_step(network: Network, precision: Exact) -> StepPackage | None:
@@ -210,14 +214,13 @@ def tune(
     Raises:
         RuntimeUnavailableError: if a step cannot be built.
     """
-    runtimes: dict[Way, Runtime] = {}
+    runtimes: dict[Way, TorchRuntime] = {}
     for precision in sorted(network.precisions, key=lambda each: each != first):
         runtimes[Way("eager", precision)] = network.open(precision)
         compiled = network.open(precision)
         compiled.use(built_step(network, compiled))
         runtimes[compiled.way] = compiled
         report(compiled.way)
-    choice = Choice(time_reads(runtimes, network.image_size), complete=True)
-    _remember(network, choice)
+    choice = _timed(network, runtimes, complete=True, budget_s=BUDGET_S)
     report(choice)
     return choice

@@ -6,9 +6,18 @@ process is busy, since they take the core from the thread that they wait for. Th
 that importing the package changes; whoever has set `OMP_WAIT_POLICY` keeps it.
 """
 
+import functools
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@functools.cache
+def most_threads() -> int:
+    """Threads that there are to compute with: what was asked for, else what torch takes."""
+    import torch  # here, since this module must be loaded before it
+
+    return torch.get_num_threads()
 
 
 def use_threads(threads: int | None) -> None:
@@ -18,6 +27,25 @@ def use_threads(threads: int | None) -> None:
         threads: at least 1; None leaves torch's choice, one a core.
     """
     if threads is not None:
-        import torch  # here, since this module must be loaded before it
+        import torch
 
         torch.set_num_threads(threads)
+        _asked.append(threads)
+        most_threads.cache_clear()
+
+
+def settle_threads(threads: int) -> None:
+    """Compute with so many threads, which were measured to be enough, unless others were asked for.
+
+    Args:
+        threads: at least 1.
+    """
+    if not _asked:
+        import torch
+
+        most_threads()  # is what there are, however few are enough
+        torch.set_num_threads(threads)
+
+
+_asked: list[int] = []
+"""What `use_threads` was told; the number of threads is one for the whole process."""

@@ -17,6 +17,7 @@ import torch
 from platformdirs import user_cache_path
 
 from spyv4.files import write_atomically
+from spyv4.threads import most_threads
 
 KEPT_PACKAGES = 12
 """The most compiled steps that are kept; the ones that were used longest ago go."""
@@ -34,7 +35,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     features = torch.cpu.get_capabilities()
     return {
         "processor": dict(sorted(features.items())),
-        "threads": torch.get_num_threads(),
+        "threads": most_threads(),
         "limit": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
         "torch": torch.__version__,
     }

@@ -15,6 +15,7 @@ from spyv4.runtime.base import Runtime
 from spyv4.runtime.int8 import has_fast_int8
 from spyv4.runtime.torch_runtime import has_bfloat16
 from spyv4.runtime.ways import Engine, Way
+from spyv4.threads import most_threads
 
 MIN_ROUNDS, BUDGET_S = 3, 2.0
 CLEAR_GAIN = 0.95
@@ -42,10 +43,12 @@ class Choice(NamedTuple):
     Attributes:
         read_ms: of every way that was timed, milliseconds of one read of one picture.
         complete: whether the compiled ways, which have to be built first, are among them.
+        threads: the fewest that the fastest way is about as fast with as with any number.
     """
 
     read_ms: Mapping[Way, float]
     complete: bool
+    threads: int = 1
 
     def fastest(
         self, engines: tuple[Engine, ...] = get_args(Engine), precision: Exact | None = None
@@ -65,7 +68,7 @@ class Choice(NamedTuple):
     def to_mapping(self) -> dict[str, Any]:
         """For JSON."""
         times = {str(way): round(ms, 3) for way, ms in self.read_ms.items()}
-        return {"read_ms": times, "complete": self.complete}
+        return {"read_ms": times, "complete": self.complete, "threads": self.threads}
 
     @classmethod
     def from_mapping(cls, facts: Mapping[str, Any]) -> "Choice":
@@ -76,7 +79,7 @@ class Choice(NamedTuple):
         """
         try:
             times = {Way(*name.split()): float(ms) for name, ms in facts["read_ms"].items()}
-            return cls(times, bool(facts["complete"]))
+            return cls(times, bool(facts["complete"]), int(facts["threads"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a choice: {error}") from error
 
@@ -104,6 +107,36 @@ def time_reads(
         if number >= MIN_ROUNDS and time.perf_counter() - started > budget_s:
             break
     return best
+
+
+def enough_threads(
+    runtime: Runtime, image_size: tuple[int, int], *, budget_s: float = BUDGET_S
+) -> int:
+    """The fewest threads with which a read takes about as long as with any number.
+
+    Waking a thread that sleeps may take longer than what it does in a small network, and two
+    virtual cores may be one; the threads that are not used are somebody else's.
+
+    Args:
+        runtime: on the CPU.
+        image_size: (height, width) in pixels.
+        budget_s: as for `time_reads`.
+    """
+    most = most_threads()
+    best = {most >> halvings: float("inf") for halvings in range(most.bit_length())}
+    started, before = time.perf_counter(), torch.get_num_threads()
+    try:
+        for number in range(1_000_000):
+            for threads in best:
+                torch.set_num_threads(threads)
+                read_time_ms(runtime, image_size)  # wakes what slept
+                best[threads] = min(best[threads], read_time_ms(runtime, image_size))
+            if number >= MIN_ROUNDS and time.perf_counter() - started > budget_s:
+                break
+    finally:
+        torch.set_num_threads(before)
+    limit = min(best.values()) / CLEAR_GAIN
+    return min(threads for threads, taken_ms in best.items() if taken_ms <= limit)
 
 
 def read_time_ms(runtime: Runtime, image_size: tuple[int, int]) -> float:

@@ -76,6 +76,7 @@ class StepPackage:
         inputs = [
             each.fitted(tensor, batch) for each, tensor in zip(self._inputs, given, strict=True)
         ]
+        torch.get_num_threads()  # makes OpenMP know, in this thread, how many there are to be
         outputs = self._call(inputs)
         maps, rest = outputs[: self._maps], outputs[self._maps :]
         fields = len(Activity._fields)

@@ -91,3 +91,19 @@ def test_one_busy_process_beside_it_does_not_make_a_detector_many_times_slower()
     assert done.returncode == 0, done.stderr
     # A fair share of two cores is 2; threads that spin make it 20 to 50.
     assert float(done.stdout) < 8
+
+
+SETTLE = """
+import torch
+from spyv4.threads import most_threads, settle_threads, use_threads
+before = torch.get_num_threads()
+ASKED
+settle_threads(1)
+print(torch.get_num_threads(), most_threads() if most_threads() != before else "before")
+"""
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("", "1 before"), ("use_threads(7)", "7 7")])
+def test_threads_that_are_enough_are_settled_unless_others_were_asked_for(asked, expected):
+    done = run(SETTLE.replace("ASKED", asked))
+    assert done.stdout.strip() == expected, done.stderr

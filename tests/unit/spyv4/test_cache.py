@@ -21,7 +21,7 @@ def key(weights="a", size=(64, 64)):
 
 def test_another_network_size_machine_thread_count_or_source_is_another_entry(monkeypatch) -> None:
     keys = {key(), key("b"), key(size=(64, 96))}
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 17)
+    monkeypatch.setattr(cache, "most_threads", lambda: 17)
     keys.add(key())
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "another"})
     keys.add(key())

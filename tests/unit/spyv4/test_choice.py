@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spyv4.runtime import choice
-from spyv4.runtime.choice import Choice, precisions, read_time_ms, time_reads
+from spyv4.runtime.choice import Choice, enough_threads, precisions, read_time_ms, time_reads
 from spyv4.runtime.torch_runtime import TorchRuntime
 from spyv4.runtime.ways import Way
 from tests.helpers.tiny_model import tiny_model
@@ -37,7 +37,7 @@ def test_engines_and_precision_can_be_asked_for() -> None:
 
 
 def test_a_choice_survives_json() -> None:
-    measured = Choice({EAGER: 1.5, COMPILED_HALF: 0.25}, complete=True)
+    measured = Choice({EAGER: 1.5, COMPILED_HALF: 0.25}, complete=True, threads=3)
     assert Choice.from_mapping(measured.to_mapping()) == measured
     for damaged in ({}, {"read_ms": 3, "complete": True}, {"read_ms": {"eager": 1}, "complete": 1}):
         with pytest.raises(ValueError, match="not a choice"):
@@ -65,3 +65,25 @@ def test_only_what_the_processor_has_is_measured(monkeypatch) -> None:
     monkeypatch.setattr(choice, "has_bfloat16", lambda _: True)
     monkeypatch.setattr(choice, "has_fast_int8", lambda: False)
     assert precisions(CPU, int8=True) == ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("taken_ms", "enough"),
+    [
+        ({8: 3, 4: 5, 2: 9, 1: 17}, 8),
+        ({8: 9, 4: 5, 2: 5.1, 1: 9}, 2),  # about as fast with fewer
+        ({8: 9, 4: 7, 2: 6, 1: 5}, 1),
+    ],
+)
+def test_no_more_threads_are_taken_than_are_of_use(monkeypatch, taken_ms, enough) -> None:
+    monkeypatch.setattr(choice, "most_threads", lambda: 8)
+    before = now = torch.get_num_threads()
+
+    def settle(threads: int) -> None:
+        nonlocal now
+        now = threads
+
+    monkeypatch.setattr(torch, "set_num_threads", settle)
+    monkeypatch.setattr(choice, "read_time_ms", lambda *_: taken_ms[now])
+    assert enough_threads(TorchRuntime(tiny_model(), CPU), (64, 64), budget_s=0) == enough
+    assert now == before
