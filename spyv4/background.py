@@ -1,6 +1,6 @@
 """Builds the compiled ways in a process of its own while the network already runs, and swaps in.
 
-The process has the lowest priority, so that it takes what is left over, and ends with its parent.
+The process has a lower priority than the network that it builds for, and ends with its parent.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,10 +21,26 @@ from spyv4.errors import SPYv4Error
 from spyv4.runtime.choice import Choice
 from spyv4.runtime.torch_runtime import TorchRuntime, can_compile
 from spyv4.runtime.ways import Way
+from spyv4.threads import most_threads
 
 logger = logging.getLogger(__name__)
 NICENESS = 5
 """Lower than the network that it builds for, and yet not starved by a stream without a pause."""
+
+
+class Engine(NamedTuple):
+    """How a network is run.
+
+    Attributes:
+        description: for people.
+        build: `none`, `building`, `done` or `failed`: of the ways that are compiled ahead of time.
+        read_ms: milliseconds of a read of one picture by every way that was timed on this machine,
+            when it was first met.
+    """
+
+    description: str
+    build: str
+    read_ms: dict[str, float]
 
 
 class Builder:
@@ -47,11 +63,19 @@ class Builder:
         """What was measured of the network so far."""
         return self._choice
 
+    @property
+    def engine(self) -> Engine:
+        """How the network runs at the moment, and what is known of other ways."""
+        choice = self._choice
+        times = {} if choice is None else {str(way): ms for way, ms in choice.read_ms.items()}
+        return Engine(self._runtime.description, self.state, times)
+
     def start(self) -> None:
         """Begin, unless everything is there or cannot be had; at most once."""
         if self.state != "none" or self._network.device.type != "cpu" or not can_compile():
             return
-        threads = str(torch.get_num_threads())
+        # All that there are, not the few that are enough: what is remembered goes by these.
+        threads = str(most_threads())
         size = [str(side) for side in self._network.image_size]
         command = [sys.executable, "-m", "spyv4.background", str(self._network.weights), *size]
         command += ["--threads", threads, "--first", self._runtime.precision]

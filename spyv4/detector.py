@@ -1,11 +1,10 @@
 """The detector: picture in, boxes out, after every read."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack, get_args, overload
+from typing import Any, Unpack, get_args, overload
 
-from spyv4.background import Builder
+from spyv4.background import Builder, Engine
 from spyv4.checkpoint import read_config
 from spyv4.choices import Exact, Precision, Reads, RuntimeName
 from spyv4.closest import class_labels, names_closest
@@ -18,28 +17,13 @@ from spyv4.network.table import LAYER_NAMES
 from spyv4.options import ReadKeywords, ReadOptions
 from spyv4.preprocess import Picture
 from spyv4.recording import Recorder
-from spyv4.rounds import EVERY_READ, Read, read_pictures
+from spyv4.rounds import EVERY_READ, Read, in_groups, read_pictures
 from spyv4.runtime.base import Runtime
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
 from spyv4.spikes import PotentialType, SpikeRecord
 from spyv4.threads import settle_threads
 from spyv4.types import Detections
 from spyv4.weights import find_weights, load_weights
-
-
-class Engine(NamedTuple):
-    """How a network is run.
-
-    Attributes:
-        description: for people.
-        build: `none`, `building`, `done` or `failed`: of the ways that are compiled ahead of time.
-        read_ms: milliseconds of a read of one picture by every way that was timed on this machine,
-            when it was first met.
-    """
-
-    description: str
-    build: str
-    read_ms: dict[str, float]
 
 
 class Detector:
@@ -139,18 +123,14 @@ class Detector:
     def compile_in_background(self) -> None:
         """Build what is compiled ahead of time in a process of its own, and swap it in when ready.
 
-        It takes minutes of a core at a lower priority; reads go on meanwhile. Does nothing where
-        everything is there already, where there is no C++ compiler, for networks that were not
-        loaded from weights, and on GPUs.
+        It takes minutes of a core; reads go on. Does nothing where all is there, without a C++
+        compiler, for networks that are in no file, and on GPUs.
         """
         if self._builder is not None:
             self._builder.start()
 
     def settle_threads(self) -> None:
-        """Compute with as few threads as were measured to be enough, in the whole process.
-
-        Does nothing where `--threads` or `use_threads` said how many, nor where nothing is known.
-        """
+        """Compute with the fewest threads that are enough, unless told how many; process-wide."""
         choice = None if self._builder is None else self._builder.choice
         if choice is not None and isinstance(self.runtime, TorchRuntime):
             settle_threads(choice.threads)
@@ -165,9 +145,7 @@ class Detector:
         """How the network runs at the moment, and what is known of other ways."""
         if self._builder is None:
             return Engine(self.runtime.description, "none", {})
-        choice = self._builder.choice
-        times = {} if choice is None else {str(way): ms for way, ms in choice.read_ms.items()}
-        return Engine(self.runtime.description, self._builder.state, times)
+        return self._builder.engine
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -271,7 +249,7 @@ class Detector:
                 one by one where the state is carried.
         """
         state: SPYv4State | None = None
-        for group in _groups(frames, 1 if options.carry_state else batch):
+        for group in in_groups(frames, 1 if options.carry_state else batch):
             *_, read = self.read_batch(group, options, at=self._last(options), state=state)
             state = read.state if options.carry_state else None
             yield from read.detections
@@ -319,10 +297,3 @@ class Detector:
             activity_at=activity_at,
             state=state,
         )
-
-
-def _groups(frames: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
-    """Frames in lists of `size`, the last one of what is left."""
-    rest = iter(frames)
-    while group := list(islice(rest, size)):
-        yield group

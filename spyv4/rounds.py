@@ -1,6 +1,7 @@
 """All reads of several pictures, round by round: each round is one read of all that want more."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -100,3 +101,10 @@ def _joined(parts: Sequence[Any]) -> Any:
     if any(part is None for part in parts):
         return None
     return tree_map(lambda *leaves: torch.cat(leaves), *parts)
+
+
+def in_groups(frames: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    """Frames in lists of `size`, the last one of what is left."""
+    rest = iter(frames)
+    while group := list(islice(rest, size)):
+        yield group
