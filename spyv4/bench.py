@@ -14,8 +14,8 @@ from spyv4.config import ModelConfig
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import LAYER_NAMES
 from spyv4.runtime.base import Runtime
-from spyv4.runtime.choice import Choice
 from spyv4.runtime.ways import Way
+from spyv4.threads import with_threads
 
 REFERENCE = "plain eager float32"
 PEAK_SIDES, PEAK_ROUNDS = {"cpu": 2048, "cuda": 8192}, 8
@@ -55,7 +55,7 @@ class Timing(NamedTuple):
     """Time of one way of running a network.
 
     Attributes:
-        name: the way, as `str` of a `Way` gives it, or `REFERENCE`.
+        name: the way, as `str` of a `Way` gives it, `REFERENCE`, or what is chosen.
         ms_per_read: median over the rounds, for the whole batch.
         speedup: time of the plain eager float32 network, measured beside it, over this one's;
             median over the rounds.
@@ -67,6 +67,21 @@ class Timing(NamedTuple):
     ms_per_read: float
     speedup: float
     share_of_peak: float | None = None
+
+
+class Chosen(NamedTuple):
+    """What `auto` runs on this machine.
+
+    Attributes:
+        way: engine and precision.
+        threads: that commands compute with; every other way is timed with all that there are.
+    """
+
+    way: Way
+    threads: int
+
+    def __str__(self) -> str:
+        return f"chosen: {self.way}, threads: {self.threads}"
 
 
 class Workload(NamedTuple):
@@ -86,7 +101,11 @@ class Workload(NamedTuple):
 
 
 def time_runtimes(
-    plain: SPYv4, runtimes: Mapping[Way, Runtime], work: Workload, device: torch.device
+    plain: SPYv4,
+    runtimes: Mapping[Way, Runtime],
+    work: Workload,
+    device: torch.device,
+    chosen: Chosen | None = None,
 ) -> list[Timing]:
     """Time ways of running a network, in turns, so that all meet the same noise.
 
@@ -95,15 +114,18 @@ def time_runtimes(
         runtimes: of the same network.
         work: what they are given to do.
         device: where they run.
+        chosen: one of the ways, to be timed as it is run where nobody asks for anything.
 
     Returns:
-        One timing a way, the plain eager float32 network first.
+        One timing a way, the plain eager float32 network first, what is chosen last.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(work.batch, 3, *work.image_size, generator=generator)
     ways = {REFERENCE: _plain(plain.eval().to(device), images.to(device), work.reads)}
     for way, runtime in runtimes.items():
         ways[str(way)] = _looped(runtime, images, work)
+    if chosen is not None:
+        ways[str(chosen)] = with_threads(chosen.threads, ways[str(chosen.way)])
     times: dict[str, list[float]] = {name: [] for name in ways}
     for round_number in range(work.rounds + 2):
         for name, run in ways.items():
@@ -137,13 +159,6 @@ def with_shares(
         peak = next(rate for precision, rate in peaks.items() if precision in timing.name)
         shared.append(timing._replace(share_of_peak=reached / peak))
     return shared
-
-
-def choice_of(timings: Sequence[Timing], allowed: Sequence[Exact]) -> Way | None:
-    """The way that the automatic choice would take from these, of precisions that are allowed."""
-    ways = {Way(*t.name.split()): t.ms_per_read for t in timings if t.name != REFERENCE}  # type: ignore[arg-type]
-    fit = {way: ms for way, ms in ways.items() if way.precision in allowed}
-    return Choice(fit, complete=True).fastest()
 
 
 def matmul_peaks(device: torch.device, precisions: Sequence[Exact]) -> dict[Exact, float]:

@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 import torch
 
 from spyv4 import engine
-from spyv4.bench import Workload, choice_of, describe, matmul_peaks, time_runtimes, with_shares
+from spyv4.bench import (
+    Chosen,
+    Workload,
+    describe,
+    matmul_peaks,
+    time_runtimes,
+    with_shares,
+)
 from spyv4.checkpoint import read_config
 from spyv4.choices import Exact
 from spyv4.config import ModelConfig, model_preset
@@ -17,7 +24,7 @@ from spyv4.errors import RuntimeUnavailableError
 from spyv4.extras import require_extra
 from spyv4.network.spyv4 import SPYv4
 from spyv4.runtime.base import Runtime, Step
-from spyv4.runtime.choice import Choice, precisions
+from spyv4.runtime.choice import Choice, choose, precisions
 from spyv4.runtime.cuda_graph import has_graphs, record_step
 from spyv4.runtime.step_compiler import compile_step
 from spyv4.runtime.step_package import StepPackage
@@ -83,20 +90,24 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="spyv4-bench-") as folder:
         opening = _Opening(subject, image_size, device, Path(folder), tell)
         runtimes = opening.every_way(found, options)
-        timings = time_runtimes(subject.build(), runtimes, work, device)
+        allowed = subject.allowed(found)
+        fit = {w: r for w, r in runtimes.items() if w.engine != "onnx" and w.precision in allowed}
+        compiled = not options.no_compiled
+        choice = opening.tuned or choose(fit, image_size, device, complete=compiled)
+        chosen = None if (way := choice.fastest()) is None else Chosen(way, choice.threads)
+        timings = time_runtimes(subject.build(), runtimes, work, device, chosen)
     peaks = matmul_peaks(device, found)
     gflop = describe(subject.config, image_size)["gflop_per_read"]
-    report = {
+    return {
         "device": device_name(device),
         "torch": torch.__version__,
         "batch_size": work.batch,
-        "chosen": str(choice_of(timings, subject.allowed(found))),
+        "choice": choice.to_mapping(),
+        "chosen": None if chosen is None else str(chosen.way),
+        "threads": choice.threads,
         "peaks": peaks,
         "timings": [t._asdict() for t in with_shares(timings, gflop, work.batch, peaks)],
     }
-    if (choice := opening.tuned) is not None:
-        report |= {"remembered choice": str(choice.fastest()), "remembered": choice.to_mapping()}
-    return report
 
 
 class _Opening:

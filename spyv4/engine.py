@@ -18,7 +18,7 @@ from spyv4.errors import CheckpointError, RuntimeUnavailableError
 from spyv4.files import file_sha256
 from spyv4.runtime import cache
 from spyv4.runtime.base import Step
-from spyv4.runtime.choice import BUDGET_S, Choice, enough_threads, precisions, time_reads
+from spyv4.runtime.choice import BUDGET_S, Choice, choose, precisions
 from spyv4.runtime.cuda_graph import has_graphs, record_step
 from spyv4.runtime.step_compiler import check_step, compile_step
 from spyv4.runtime.step_package import StepPackage
@@ -147,13 +147,9 @@ def measure_eager(network: Network) -> Choice:
 def _timed(
     network: Network, runtimes: Mapping[Way, TorchRuntime], *, complete: bool, budget_s: float
 ) -> Choice:
-    """Time ways, and how many threads the fastest needs, and remember it."""
-    size = network.image_size
-    choice = Choice(time_reads(runtimes, size, budget_s=budget_s), complete)
-    way = choice.fastest()
-    if way is not None and network.device.type == "cpu":
-        enough = enough_threads(runtimes[way], size, budget_s=budget_s)
-        choice = choice._replace(threads=enough)
+    """Time ways, and remember it."""
+    size, device = network.image_size, network.device
+    choice = choose(runtimes, size, device, complete=complete, budget_s=budget_s)
     try:
         cache.remember(network.key, choice.to_mapping())
     except OSError as error:

@@ -8,6 +8,7 @@ that importing the package changes; whoever has set `OMP_WAIT_POLICY` keeps it.
 
 import functools
 import os
+from collections.abc import Callable
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -45,6 +46,21 @@ def settle_threads(threads: int) -> None:
 
         most_threads()  # is what there are, however few are enough
         torch.set_num_threads(threads)
+
+
+def with_threads(threads: int, run: Callable[[], None]) -> Callable[[], None]:
+    """`run`, computing with so many threads, and with as many as before afterwards."""
+    import torch
+
+    def limited() -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            run()
+        finally:
+            torch.set_num_threads(before)
+
+    return limited
 
 
 _asked: list[int] = []

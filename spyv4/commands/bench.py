@@ -102,7 +102,7 @@ def _as_text(report: dict[str, Any], earlier: dict[str, float] | None) -> str:
     if peaks:
         facts.append(f"{'matrix products':>16}: {peaks} (10^9 operations a second)")
     for row in report.get("timings", []):
-        line = f"{row['name']:>24}: {row['ms_per_read']:8.2f} ms a read, x {row['speedup']:.2f}"
+        line = f"{row['name']:>40}: {row['ms_per_read']:8.2f} ms a read, x {row['speedup']:.2f}"
         if row["share_of_peak"] is not None:
             line += f", {row['share_of_peak']:4.0%} of the peak"
         if earlier is not None and row["name"] in earlier:
@@ -111,4 +111,4 @@ def _as_text(report: dict[str, Any], earlier: dict[str, float] | None) -> str:
     return "\n".join(facts)
 
 
-_TABLES = ("timings", "peaks", "remembered")
+_TABLES = ("timings", "peaks", "choice")

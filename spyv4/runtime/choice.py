@@ -84,6 +84,31 @@ class Choice(NamedTuple):
             raise ValueError(f"not a choice: {error}") from error
 
 
+def choose(
+    runtimes: Mapping[Way, Runtime],
+    image_size: tuple[int, int],
+    device: torch.device,
+    *,
+    complete: bool,
+    budget_s: float = BUDGET_S,
+) -> Choice:
+    """Time ways, and on a CPU how many threads the fastest needs.
+
+    Args:
+        runtimes: by way, at least one.
+        image_size: (height, width) in pixels.
+        device: where they run.
+        complete: whether the compiled ways are among them.
+        budget_s: of each of the two measurements; see `time_reads`.
+    """
+    choice = Choice(time_reads(runtimes, image_size, budget_s=budget_s), complete)
+    way = choice.fastest()
+    if way is None or device.type != "cpu":
+        return choice
+    enough = enough_threads(runtimes[way], image_size, budget_s=budget_s)
+    return choice._replace(threads=enough)
+
+
 def time_reads(
     runtimes: Mapping[Way, Runtime], image_size: tuple[int, int], *, budget_s: float = BUDGET_S
 ) -> dict[Way, float]:

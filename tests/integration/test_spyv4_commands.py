@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from spyv4.checkpoint import save_model
 from spyv4.commands.bench import bench_command
@@ -34,6 +35,8 @@ def test_bench_times_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert all(0 < row["share_of_peak"] < 1.5 for row in report["timings"])
     assert report["peaks"]["float32"] > 1
     assert report["chosen"] in names
+    assert names[-1] == f"chosen: {report['chosen']}, threads: {report['threads']}"
+    assert report["threads"] == report["choice"]["threads"] <= torch.get_num_threads()
     assert "int8" not in report["chosen"]  # whose mAP no card has
 
 

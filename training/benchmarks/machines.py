@@ -90,7 +90,8 @@ def _ways(report: dict[str, Any]) -> str:
         f"### One read of `{report['model']}`, {height} x {width}, batch {report['batch_size']}\n\n"
         f"{report['parameters'] / 1e6:.1f} M parameters, {report['gflop_per_read']} GFLOP a read; "
         f"{report['device']}, torch {report['torch']}. Matrix products reach (10^9 operations a "
-        f"second): {peaks}. The automatic choice: {report['chosen']}.\n\n"
+        f"second): {peaks}. What is chosen: {report['chosen']} with "
+        f"{report['threads']} of the threads; the other rows have all of them.\n\n"
         + table(("way", "ms a read", "speed against plain", "share of the peak"), rows)
     )
 

@@ -9,7 +9,7 @@ from spyv4 import engine
 from spyv4.checkpoint import save_model
 from spyv4.engine import Network, open_network
 from spyv4.errors import RuntimeUnavailableError
-from spyv4.runtime import cache
+from spyv4.runtime import cache, choice
 from spyv4.runtime.choice import Choice
 from spyv4.runtime.ways import Way
 from tests.helpers.tiny_model import tiny_model
@@ -34,8 +34,8 @@ def measures(monkeypatch, **read_ms):
         measured.extend(runtimes)
         return {way: read_ms[way.precision] for way in runtimes}
 
-    monkeypatch.setattr(engine, "time_reads", time_reads)
-    monkeypatch.setattr(engine, "enough_threads", lambda runtime, size, budget_s: 1)
+    monkeypatch.setattr(choice, "time_reads", time_reads)
+    monkeypatch.setattr(choice, "enough_threads", lambda runtime, size, budget_s: 1)
     return measured
 
 
@@ -74,8 +74,8 @@ def test_eight_bits_are_chosen_only_where_the_card_has_their_map(monkeypatch) ->
     ],
 )
 def test_a_complete_choice_is_followed_as_far_as_it_may_be(network, options, precision) -> None:
-    choice = Choice({EAGER: 9, HALF: 4, COMPILED: 2}, complete=True)
-    cache.remember(network.key, choice.to_mapping())
+    known = Choice({EAGER: 9, HALF: 4, COMPILED: 2}, complete=True)
+    cache.remember(network.key, known.to_mapping())
     runtime = open_network(network, **options)
     assert runtime.precision == precision
     assert runtime.way.engine == "eager"  # since no step was built

@@ -11,6 +11,7 @@ from spyv4.bench_ways import Subject, measure
 from spyv4.checkpoint import save_model
 from spyv4.engine import Network, open_network
 from spyv4.errors import RuntimeUnavailableError
+from spyv4.runtime import choice
 from spyv4.runtime.cuda_graph import GraphStep
 from spyv4.runtime.step_compiler import check_step
 from spyv4.runtime.ways import Way
@@ -58,7 +59,7 @@ def measured(monkeypatch):
         ways.extend(runtimes)
         return {way: read_ms[way] for way in runtimes}
 
-    monkeypatch.setattr(engine, "time_reads", time_reads)
+    monkeypatch.setattr(choice, "time_reads", time_reads)
     return ways
 
 
@@ -123,7 +124,7 @@ def test_bench_times_graphs(network, measured, monkeypatch, batch) -> None:
     names = {row["name"] for row in report["timings"]}
     assert names >= {str(way) for way in (EAGER, HALF, GRAPH, HALF_GRAPH)}
     assert report["batch_size"] == batch
-    assert report["remembered choice"] == str(HALF_GRAPH)
+    assert report["chosen"] == str(HALF_GRAPH)
     options.no_compiled = True
     report = measure(subject, SIZE, network.device, options, tell=lambda _: None)
     assert not any("compiled" in row["name"] for row in report["timings"])

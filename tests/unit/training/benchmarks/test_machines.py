@@ -13,6 +13,7 @@ WAYS = {
     "torch": "2",
     "batch_size": 1,
     "chosen": "compiled int8",
+    "threads": 1,
     "peaks": {"float32": 66.4},
     "timings": [
         {"name": "plain eager float32", "ms_per_read": 9, "speedup": 1, "share_of_peak": 0.25}
