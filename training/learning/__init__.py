@@ -4,8 +4,17 @@ The rules know no pictures: they train any function that takes a state and retur
 The README has an example with an LSTM.
 """
 
+from training.learning.build import build_learner
 from training.learning.learner import Learned, Learner, Observation
 from training.learning.regulariser import DynamicRegulariser
 from training.learning.segments import Segment, segments
 
-__all__ = ["DynamicRegulariser", "Learned", "Learner", "Observation", "Segment", "segments"]
+__all__ = [
+    "DynamicRegulariser",
+    "Learned",
+    "Learner",
+    "Observation",
+    "Segment",
+    "build_learner",
+    "segments",
+]
