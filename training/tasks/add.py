@@ -15,7 +15,7 @@ from spyv4.files import write_atomically
 from spyv4.network.blocks import SpikingDense
 from spyv4.validation import Count, NotNegative, Positive, Whole, configuration, to_mapping
 from training.config import LearnerConfig
-from training.learning import Learner
+from training.learning import build_learner
 
 NEURONS = {"ltc": "adaptive-ltc", "alif": "adaptive-lif"}
 """The paper's names of the tasks' neurons, both with adaptive thresholds (equation 8)."""
@@ -145,7 +145,7 @@ class AddRun:
         if compile_step:
             self.network.compile()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
-        self.learner = Learner(self.network.parameters(), self.optimizer, config.learner)
+        self.learner = build_learner(self.network, self.optimizer, config.learner)
         self.losses: list[float] = []
 
     def advance(self) -> float:
