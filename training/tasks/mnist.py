@@ -117,8 +117,12 @@ def open_mnist(folder: Path, encoding: Encoding, frames: int, classes: tuple[str
             f"the t10k pictures is tested on ({len(test.labels)}) and the others are learned from "
             f"({len(train.labels)})"
         )
-    sequences = (PictureSequences(pictures, encoding, frames) for pictures in (train, test))
-    return TaskData(*sequences, split, classes)
+    return TaskData(
+        PictureSequences(train, encoding, frames),
+        PictureSequences(test, encoding, frames),
+        split,
+        classes,
+    )
 
 
 def _divided(pictures: Pictures) -> tuple[Pictures, Pictures]:

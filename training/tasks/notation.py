@@ -232,7 +232,7 @@ def _misplaced(part: Layer, before: Part | None) -> str:
         return "inputs stand at the start, not here"
     if isinstance(part, Conv | Pool) and not isinstance(before, Conv | Pool | None):
         return "a convolution or a pooling has to come before all other layers and inputs"
-    many = len(before.parts) if isinstance(before, Branches) and _is_inputs(before) else 0
+    many = len(before.parts) if _is_inputs(before) and isinstance(before, Branches) else 0
     if isinstance(part, Branches) and len(part.parts) != many:
         return f"{part} has to come after as many inputs in brackets"
     if many and not isinstance(part, Branches):

@@ -58,7 +58,7 @@ def test_gestures_are_read_as_tonic_lays_them_out(tmp_path: Path, inner: bool) -
     x, y, on, ms = gesture_events(2).astype(np.int64).T
     expected = to_frames(Events(ms * 1000, x, y, on), 20)
     assert read[:, 0].equal(torch.from_numpy(expected))
-    assert read[:, 0, :, :, 20:28].sum() == read[:, 0].sum()  # where that gesture is
+    assert read[:, 0].nonzero()[:, 3].unique().tolist() == list(range(20, 28))  # of that gesture
 
 
 def test_missing_gestures_are_one_line(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_cifar10_is_read_and_split_by_number(tmp_path: Path) -> None:
     assert all(path.stem.endswith("_10") for path in data.test.files)  # type: ignore[attr-defined]
     read = data.test.read(torch.tensor([7]), torch.Generator())
     assert read.shape == (5, 1, 2, 128, 128)
-    assert read[:, 0, :, :50, 7].sum() == read.sum() > 0
+    assert read.nonzero()[:, 4].unique().tolist() == [7]
     data.test.files[0].write_bytes(b"nonsense")  # type: ignore[attr-defined]
     with pytest.raises(DatasetError, match=r"_10\.aedat4 cannot be read"):
         data.test.read(torch.tensor([0]), torch.Generator())
