@@ -8,9 +8,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from training.tasks.run import TaskRun
-
-EVERY = 10
+from training.tasks.run import RECENT, TaskRun
 
 
 class TaskLog:
@@ -55,11 +53,10 @@ class TaskLog:
             self._epochs = len(run.epochs)
             return
         self._bar.update(run.batches - self._bar.n)
-        if run.learned:
-            recent = run.learned[-EVERY:]
-            loss, accuracy = (sum(values) / len(recent) for values in zip(*recent, strict=True))
+        if run.recent:
+            loss, accuracy = (sum(v) / len(v) for v in zip(*run.recent, strict=True))
             self._bar.set_postfix_str(f"loss {loss:.3f} accuracy {accuracy:.1%}", refresh=False)
-            if self._writer is not None and run.batches % EVERY == 0:
+            if self._writer is not None and run.batches % RECENT == 0:
                 self._writer.add_scalar("train/loss", loss, run.batches)
                 self._writer.add_scalar("train/accuracy", accuracy, run.batches)
         for number in range(self._epochs, len(run.epochs)):

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,6 +26,7 @@ from training.tasks.notation import find_network
 
 SAVE_EVERY_S = 60.0
 EVALUATION_BATCH = 250
+RECENT = 10
 _TEST_SEED = 0
 
 
@@ -56,6 +58,11 @@ class Epoch(NamedTuple):
 
 class TaskRun:
     """A run, to be advanced batch by batch and gone on with later.
+
+    Attributes:
+        epochs: what those that are complete gave.
+        learned: of every batch of the epoch at hand.
+        recent: of the last few batches here.
 
     Args:
         config: what is run.
@@ -91,6 +98,7 @@ class TaskRun:
         self.seconds = 0.0
         self.epochs: list[Epoch] = []
         self.learned: list[Score] = []
+        self.recent: deque[Score] = deque(maxlen=RECENT)
 
     @property
     def total(self) -> int:
@@ -117,6 +125,7 @@ class TaskRun:
             group["lr"] = rate
         score = self._learn(chosen)
         self.learned.append(score)
+        self.recent.append(score)
         self.batches += 1
         ended = self.batches % self.batches_per_epoch == 0
         if ended:
