@@ -26,7 +26,7 @@ def config(neuron: str, learner: str) -> TaskConfig:
             updates=updates,
             adopt_running_mean=False,
         ),
-        optimizer=OptimizerConfig(name="adam", learning_rate=1e-2),
+        optimizer=OptimizerConfig(name="adam", learning_rate=2e-2),
         batch_size=20,
         frames=5,
         divergence="label",
