@@ -73,3 +73,26 @@ def spike(u: Tensor, threshold: float | Tensor, config: NeuronConfig) -> Tensor:
         config.surrogate_scale,
     )
     return spikes
+
+
+POSITIVE_SPAN = 1.5
+"""Unit of `spike_from_rest`. Surrogates are positive up to 0.75 of their unit below the threshold
+(at their default shape), where rest, 1 / 1.5 below, is then still inside: neurons in physical units
+stay near rest until they fire."""
+
+
+def spike_from_rest(u: Tensor, rest: float, threshold: float, config: NeuronConfig) -> Tensor:
+    """`spike` of a potential in a unit of its own, whose surrogate is as wide as its way to fire.
+
+    The surrogate sees (u - threshold) / (1.5 (threshold - rest)).
+
+    Args:
+        u: membrane potential in mV, any shape.
+        rest: in mV.
+        threshold: in mV, above `rest`.
+        config: supplies the surrogate's shape.
+
+    Returns:
+        Spikes in {0, 1}, of the shape and dtype of `u`.
+    """
+    return spike((u - threshold) / (POSITIVE_SPAN * (threshold - rest)), 0.0, config)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from training.config import LearnerConfig
+from training.learning.eprop import EProp
 from training.learning.learner import Learner
 
 
@@ -16,5 +17,10 @@ def build_learner(
         network: all of its parameters are trained.
         optimizer: of these parameters; steps once a segment.
         config: the rule.
+
+    Raises:
+        ConfigError: if the rule is `eprop` and the network has layers that it does not know.
     """
+    if config.kind == "eprop":
+        return EProp(network, optimizer, config)
     return Learner(network.parameters(), optimizer, config)
