@@ -105,3 +105,7 @@ class SpikingDense(nn.Module):
         heard = torch.cat((x, state.spikes), dim=1) if self.recurrent else x
         spikes, after = self.neuron(self.synapse(heard), state.neuron)
         return spikes, DenseState(after, spikes)
+
+    def potential(self, state: DenseState) -> Tensor:
+        """What a read-out of potentials sees, [B, size] (see `Neuron.potential`)."""
+        return self.neuron.potential(state.neuron)

@@ -73,6 +73,10 @@ class LSTMLayer(nn.Module):
         after = LSTMState(*self.cell(x, state))
         return after.hidden, after
 
+    def potential(self, state: LSTMState) -> Tensor:
+        """What a read-out of potentials sees: the output."""
+        return state.hidden
+
 
 class PlacedConv(nn.Module):
     """A spiking convolution that knows the size of its picture.

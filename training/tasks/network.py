@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from spyv4.config import NeuronConfig
 from spyv4.errors import ConfigError
-from spyv4.network.blocks import DenseState, SpikingConv2d, SpikingDense
+from spyv4.network.blocks import SpikingConv2d, SpikingDense
 from spyv4.validation import from_mapping
 from training.tasks.layers import (
     Flatten,
     LeakyReadout,
     LSTMLayer,
-    LSTMState,
     MaxPool,
     PlacedConv,
     SideBySide,
@@ -146,15 +145,9 @@ class TaskNetwork(nn.Module):
         for name, layer in self.layers.items():
             x, after[name] = layer(x, state[name])
         if self.reads_potentials:
-            return self.readout(_potential(after[name])), after
+            return self.readout(layer.potential(after[name])), after  # type: ignore[operator]
         out, after["readout"] = self.readout(x, state["readout"])
         return out, after
-
-
-def _potential(state: DenseState | LSTMState) -> Tensor:
-    """What a dense read-out sees of the layer before it, [B, N]."""
-    potential: Tensor = state.hidden if isinstance(state, LSTMState) else state.neuron.u
-    return potential
 
 
 def _inputs(part: Values | Branches, shape: Shape) -> tuple[nn.Module, Shape]:
