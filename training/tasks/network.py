@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from spyv4.config import NeuronConfig
 from spyv4.errors import ConfigError
 from spyv4.network.blocks import SpikingConv2d, SpikingDense
+from spyv4.neurons.adaptive_ltc import THRESHOLD_FLOOR
 from spyv4.validation import from_mapping
 from training.tasks.layers import (
     Flatten,
@@ -45,6 +46,8 @@ def neuron_config(neuron: NeuronName, rate_bias: float = 0.0) -> NeuronConfig:
     """
     kind = KINDS.get(neuron, neuron)
     values = {"kind": kind, "fusion": "concat", "rate_bias": rate_bias}
+    if kind == "lif":  # that of the adaptive ones at rest; at 1 whole layers are silent for good
+        values["threshold"] = THRESHOLD_FLOOR
     return from_mapping(NeuronConfig, values)
 
 

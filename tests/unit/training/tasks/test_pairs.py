@@ -24,7 +24,7 @@ def config(neuron: str, learner: str) -> TaskConfig:
     return TaskConfig(
         task="mnist",
         neuron=neuron,  # type: ignore[arg-type]
-        network="784-16R-10I",
+        network="784-24R-10I",
         learner=LearnerConfig(
             kind=learner,  # type: ignore[arg-type]
             updates=updates,
