@@ -87,6 +87,20 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_was_not_cut(tmp_path: Path, 
         run_add(replace(config, network="2-9R-1"), checkpoint=path)
 
 
+@pytest.mark.parametrize(
+    ("neuron", "losses"),
+    [
+        ("ltc", [0.26823, 0.22306, 0.19818]),
+        ("alif", [0.27294, 0.24731, 0.17669]),
+        ("lstm", [0.15925, 0.20166, 0.17258]),
+    ],
+)
+def test_runs_are_those_that_the_docs_report_of(neuron: str, losses: list[float]) -> None:
+    """How the network is built must not change what a seed gives (docs/add-task.json)."""
+    config = AddConfig(neuron=neuron, length=20, iterations=3)  # type: ignore[arg-type]
+    assert run_add(config).losses == pytest.approx(losses, rel=0.01)
+
+
 def test_an_epoch_has_as_many_batches_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     run, ended = AddRun(AddConfig(length=2, network="2-4R-1", epoch=3)), []
     monkeypatch.setattr(run.learner, "end_epoch", lambda: ended.append(len(run.losses) + 1))
