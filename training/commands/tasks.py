@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from spyv4.commandline import build_parser, positive, run_command
 from training.commands.answering import answering, require_training
@@ -39,11 +40,38 @@ def tasks_command(argv: list[str] | None = None) -> int:
         "--checkpoint", type=Path, metavar="FILE", help="go on from there, and save there"
     )
     run.add_argument("--json", type=Path, metavar="FILE", help="write configuration and losses")
+    _add_figure(commands)
     return run_command(parser, _tasks, argv)
+
+
+def _add_figure(commands: Any) -> None:
+    add = commands.add_parser("figure", help="draw a figure of the paper anew").add_argument
+    add("figure", choices=["1c", "1d", "3c"])
+    add(
+        "--output",
+        type=Path,
+        default=Path("docs/paper"),
+        metavar="DIR",
+        help="folder for the picture and its data (%(default)s)",
+    )
+    add("--clip", type=Path, metavar="FILE", help="of 3c: what the network looks at first")
+    add(
+        "--irrelevant",
+        type=Path,
+        metavar="FILE",
+        help="of 3c: what it looks at then; otherwise the first clip's median, which stands still",
+    )
+    add("--frames", type=positive, default=150, metavar="N", help="of either (%(default)s)")
+    add("--weights", metavar="NAME|FILE", help="of 3c: model; the shipped one otherwise")
+    add("--seed", type=int, default=0, help="of 3c: which neurons are shown (%(default)s)")
 
 
 def _tasks(arguments: argparse.Namespace) -> int:
     require_training()
+    if arguments.command == "figure":
+        from training.tasks.figures.action import draw_figure
+
+        return draw_figure(arguments)
     from training.tasks.action import run_task
 
     return run_task(arguments)
