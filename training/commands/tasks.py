@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from spyv4.commandline import build_parser, positive, run_command
 from training.commands.answering import answering, require_training
@@ -33,6 +34,7 @@ def tasks_command(argv: list[str] | None = None, *, stop: Interrupts | None = No
     _add_data(run.add_argument_group("data of all tasks but add").add_argument)
     _add_add(run.add_argument_group("the task add").add_argument)
     _add_run(run.add_argument_group("run").add_argument)
+    _add_figure(commands)
     return run_command(parser, partial(_tasks, stop=stop or Interrupts()), argv)
 
 
@@ -93,12 +95,38 @@ def _add_run(add: Callable[..., object]) -> None:
     add("--json", type=Path, metavar="FILE", help="write what was run and what it gave")
 
 
+def _add_figure(commands: Any) -> None:
+    add = commands.add_parser("figure", help="draw a figure of the paper anew").add_argument
+    add("figure", choices=["1c", "1d", "3c"])
+    add(
+        "--output",
+        type=Path,
+        default=Path("docs/paper"),
+        metavar="DIR",
+        help="folder for the picture and its data (%(default)s)",
+    )
+    add("--clip", type=Path, metavar="FILE", help="of 3c: what the network looks at first")
+    add(
+        "--irrelevant",
+        type=Path,
+        metavar="FILE",
+        help="of 3c: what it looks at then; otherwise the first clip's median, which stands still",
+    )
+    add("--frames", type=positive, default=150, metavar="N", help="of either (%(default)s)")
+    add("--weights", metavar="NAME|FILE", help="of 3c: model; the shipped one otherwise")
+    add("--seed", type=int, default=0, help="of 3c: which neurons are shown (%(default)s)")
+
+
 def _tasks(arguments: argparse.Namespace, stop: Interrupts) -> int:
     if arguments.command == "list":
         for name, text in TASKS.items():
             print(f"{name:14} {text}")
         return 0
     require_training()
+    if arguments.command == "figure":
+        from training.tasks.figures.action import draw_figure
+
+        return draw_figure(arguments)
     from training.tasks.action import run
 
     return run(arguments, stop)
