@@ -211,7 +211,7 @@ def test_it_learns_a_short_add_task() -> None:
             length=10,
             iterations=300,
             batch_size=64,
-            size=32,
+            network="2-32R-1",
             learning_rate=1e-2,
         )
     )

@@ -72,6 +72,8 @@ def test_a_run_goes_on_from_its_checkpoint(folder: Path, tmp_path: Path) -> None
         ("run mnist --data {folder} --network 12Q-10I", "- expected at character 3"),
         ("run mnist --data {folder} --network 12R-7I", "end it with 10I"),
         ("run r-mnist --data {folder} --neuron lstm", "lstm needs a recurrent layer"),
+        ("run r-mnist --data {folder} --learner eprop", "the rates of ltc neurons are mixed"),
+        ("run mnist --data {folder} --learner eprop --neuron lif", "would need a trace for each"),
         ("run mnist --data {folder} --learner bptt --alpha 0", "alpha must be greater than 0"),
     ],
 )
