@@ -20,6 +20,8 @@ SODIUM_MV, POTASSIUM_MV, LEAK_MV = 50.0, -77.0, -54.387
 REST_MV = -65.0
 THRESHOLD_MV = 0.0
 """Of the upward crossing that counts as a spike."""
+UPSTROKE_MV = -55.0
+"""About where a kick makes the resting axon fire."""
 STEP_MS = 1.0
 SUBSTEPS = 10
 RATES_MV = 200.0
@@ -60,16 +62,8 @@ class Rates(NamedTuple):
         return self.opening / (self.opening + self.shutting)
 
 
-class AllRates(NamedTuple):
-    """Those of the three kinds of gates; see `HodgkinHuxleyState`."""
-
-    m: Rates
-    h: Rates
-    n: Rates
-
-
-def gate_rates(u: Tensor) -> AllRates:
-    """Rates of the gates at potential u, 1/ms.
+def gate_rates(u: Tensor) -> tuple[Rates, Rates, Rates]:
+    """Rates of the gates m, h and n at potential u, 1/ms.
 
         m: 0.1 (u + 40) / (1 - exp(-(u + 40) / 10)),   4 exp(-(u + 65) / 18)
         h: 0.07 exp(-(u + 65) / 20),                   1 / (1 + exp(-(u + 35) / 10))
@@ -83,7 +77,7 @@ def gate_rates(u: Tensor) -> AllRates:
     m = Rates(_ratio(0.1 * (u + 40.0)), 4.0 * torch.exp(above * (-1 / 18)))
     h = Rates(0.07 * torch.exp(above * (-1 / 20)), torch.sigmoid(0.1 * (u + 35.0)))
     n = Rates(0.1 * _ratio(0.1 * (u + 55.0)), 0.125 * torch.exp(above * (-1 / 80)))
-    return AllRates(m, h, n)
+    return m, h, n
 
 
 def _ratio(x: Tensor) -> Tensor:
@@ -113,9 +107,9 @@ def advance(drive: Tensor, state: HodgkinHuxleyState, step_ms: float) -> Hodgkin
         state: of the same shape.
         step_ms: > 0.
     """
-    rates = gate_rates(state.u)
-    m = _settled(state.m, Rates(rates.m.opening.detach(), rates.m.shutting.detach()), step_ms)
-    h, n = _settled(state.h, rates.h, step_ms), _settled(state.n, rates.n, step_ms)
+    rates = gate_rates(torch.where(state.u > UPSTROKE_MV, state.u.detach(), state.u))
+    gates = zip(state[1:], rates, strict=True)
+    m, h, n = (_settled(gate, gate_rate, step_ms) for gate, gate_rate in gates)
     sodium = SODIUM * m * m * m * h
     potassium = POTASSIUM * (n * n) * (n * n)
     total = sodium + potassium + LEAK

@@ -1,6 +1,5 @@
 """e-prop's gradient against BPTT's, and against its definition by brute force."""
 
-import gc
 import weakref
 from typing import Any
 
@@ -186,7 +185,6 @@ def most_kept(kind: str, steps: int) -> int:
         return one
 
     def step(t: int, state: list[DenseState]) -> tuple[Tensor, list[DenseState]]:
-        gc.collect()
         kept.append(len(everything))
         return net(torch.ones(BATCH, INPUTS, dtype=torch.float64), state)
 
@@ -264,7 +262,7 @@ def test_a_layer_that_does_not_compute_once_a_step_is_refused() -> None:
 def test_a_compiled_network_is_refused() -> None:
     net = network("lif")
     learner = build_learner(net, torch.optim.SGD(net.parameters(), lr=0.1), rule("eprop", "end"))
-    net.compile()
+    net.compile(backend="eager")
     with pytest.raises(ConfigError, match="do not compile it"):
         learner.sequence(lambda t, s: net(data()[0][t], s), lambda y, t: y.sum(), [], 1)
 
