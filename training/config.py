@@ -98,23 +98,25 @@ class OptimizerConfig:
     """The optimiser and its learning rate.
 
     Attributes:
-        name: the paper's Adagrad, or another.
+        name: Adagrad as in the paper's detector, Adam or Adamax as in its other tasks, or another.
         learning_rate: peak, > 0.
         weight_decay: decoupled for adamw.
         schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end;
-            `step` down to a tenth after each of `step_at`.
+            `step` to `step_factor` of what it was after each of `step_at`.
         step_at: shares of the run, rising, each in 0..1.
+        step_factor: in (0, 1].
         final_share: 0..1.
         warmup_steps: batches over which the rate rises from 0.
         ema_decay: decay a batch of the exponential average of the parameters that is evaluated
             and saved, in [0, 1); 0 for none.
     """
 
-    name: Literal["adagrad", "adam", "adamw", "sgd"] = "adagrad"
+    name: Literal["adagrad", "adam", "adamax", "adamw", "sgd"] = "adagrad"
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
     step_at: tuple[Share, ...] = (0.6, 0.85)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     final_share: Share = 0.01
     warmup_steps: Whole = 0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -3,6 +3,7 @@
 import argparse
 
 from detector_app.commands.options import (
+    add_event_window,
     add_model_options,
     add_server_options,
     require_app,
@@ -21,6 +22,7 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source", metavar="SOURCE", help="camera number, file, folder, rtsp://..., demo or none"
     )
+    add_event_window(parser.add_argument)
     add_server_options(parser)
     add_model_options(parser)
     return parser

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from detector_app.stream.recordings import AEDAT4, is_recording
 from detector_app.stream.sources import IMAGE_SUFFIXES
 from spyv4.errors import ArgumentError
 
@@ -24,8 +25,8 @@ class Input(NamedTuple):
 
     @property
     def is_clip(self) -> bool:
-        """Whether it is a video, by its suffix."""
-        return self.path.suffix.lower() in CLIP_SUFFIXES
+        """Whether it is a video or a recording of an event camera, by its suffix."""
+        return self.path.suffix.lower() in CLIP_SUFFIXES or is_recording(self.path)
 
 
 def find_inputs(paths: Sequence[Path], *, recursive: bool) -> tuple[list[Input], list[str]]:
@@ -58,7 +59,8 @@ def find_inputs(paths: Sequence[Path], *, recursive: bool) -> tuple[list[Input],
 def _inside(folder: Path, *, recursive: bool) -> list[Input]:
     """The pictures and clips of a folder, sorted."""
     files = folder.rglob("*") if recursive else folder.iterdir()
-    wanted = IMAGE_SUFFIXES | CLIP_SUFFIXES
+    # Other suffixes of recordings are those of all kinds of files.
+    wanted = IMAGE_SUFFIXES | CLIP_SUFFIXES | {AEDAT4}
     return [
         Input(path, path.relative_to(folder).with_suffix(""))
         for path in sorted(files)

@@ -24,6 +24,7 @@ from training.benchmarks.figures import curve, figure, write_json
 from training.config import TrainingConfig
 from training.data import Batch, TrainingLoader
 from training.loop import Trainer
+from training.memory import mebibytes
 from training.run_state import RunState
 from training.runs import RunFolder
 
@@ -91,12 +92,6 @@ def train(rule: str, reads: int) -> None:
     for _ in range(2):
         trainer.train_batch(Batch(images, targets))
     print(json.dumps(Memory(before, mebibytes("VmHWM:"))._asdict()))
-
-
-def mebibytes(name: str) -> float:
-    """A figure of this process; not ru_maxrss, which starts from the peak of its parent."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 2**10
 
 
 def draw(found: dict[tuple[str, int], Memory], reads: Sequence[int], path: Path) -> None:

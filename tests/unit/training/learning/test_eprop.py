@@ -209,7 +209,7 @@ def test_it_learns_a_short_add_task() -> None:
             length=10,
             iterations=600,
             batch_size=64,
-            size=64,
+            network="2-64R-1",
             learning_rate=2e-2,
         )
     )
