@@ -51,7 +51,8 @@ class Recording(NamedTuple):
 
     Attributes:
         size: (height, width) of the sensor in pixels.
-        pieces: its events, decoded as they are asked for; `SourceError` where it is damaged.
+        pieces: its events, all of them on the sensor, decoded as they are asked for; `SourceError`
+            where it is damaged.
     """
 
     size: tuple[int, int]
@@ -86,7 +87,7 @@ def open_recording(path: Path) -> Recording:
             f"{path.name} is of a sensor of {width} x {height} pixels, which no camera has; it is "
             "damaged"
         )
-    return Recording(recording.size, _checked(path, recording))
+    return Recording(recording.size, _named(path, recording.pieces))
 
 
 @contextmanager
@@ -106,19 +107,13 @@ def _naming(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _checked(path: Path, recording: Recording) -> Iterator[Events]:
-    """The pieces of a recording, all of whose events are on the sensor."""
-    height, width = recording.size
+def _named(path: Path, pieces: Iterator[Events]) -> Iterator[Events]:
+    """The pieces of a recording, whose errors say its name."""
     while True:
         with _naming(path):
-            piece = next(recording.pieces, None)
+            piece = next(pieces, None)
         if piece is None:
             return
-        if len(piece.x) and (piece.x.max() >= width or piece.y.max() >= height):
-            raise SourceError(
-                f"{path.name} has an event outside of its sensor of {width} x {height} pixels; "
-                "it is damaged"
-            )
         yield piece
 
 

@@ -9,7 +9,7 @@ import pytest
 from detector_app.stream.hub import Hub
 from detector_app.stream.sources import parse_source
 from detector_app.window import print_lines
-from spyv4 import ReadOptions
+from spyv4 import Detector, ReadOptions
 from tests.helpers.clips import read_clip
 from tests.helpers.recordings import SIDE, moving_edge, write_aedat4, write_nmnist
 from tests.unit.detector_app.detect_runs import files, lines, run
@@ -72,6 +72,7 @@ def test_folders_give_aedat4_and_nothing_that_may_be_anything(recording, tmp_pat
 def test_without_the_extra_nothing_is_begun(recording, tmp_path, capsys, monkeypatch):
     path = recording.with_name("film.aedat4")
     path.touch()
+    monkeypatch.setattr(Detector, "load", lambda *_, **__: pytest.fail("a model is loaded"))
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "faery" else found(name)
