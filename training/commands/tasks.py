@@ -97,7 +97,7 @@ def _add_run(add: Callable[..., object]) -> None:
 
 def _add_figure(commands: Any) -> None:
     add = commands.add_parser("figure", help="draw a figure of the paper anew").add_argument
-    add("figure", choices=["1c", "1d", "3c"])
+    add("figure", choices=["1c", "1d", "2c", "2e", "3c", "table-1", "table-2"])
     add(
         "--output",
         type=Path,
@@ -114,7 +114,11 @@ def _add_figure(commands: Any) -> None:
     )
     add("--frames", type=positive, default=150, metavar="N", help="of either (%(default)s)")
     add("--weights", metavar="NAME|FILE", help="of 3c: model; the shipped one otherwise")
-    add("--seed", type=int, default=0, help="of 3c: which neurons are shown (%(default)s)")
+    add("--seed", type=int, default=0, help="of 2c, and of 3c: which neurons are shown")
+    add("--data", type=Path, metavar="FOLDER", help="of 2c: MNIST")
+    add("--epochs", type=positive, default=3, help="of 2c: of every network (%(default)s)")
+    add("--limit", type=int, default=0, metavar="N", help="of 2c: first N training samples alone")
+    add("--results", type=Path, metavar="FOLDER", help="of table-2: what run --json wrote")
 
 
 def _tasks(arguments: argparse.Namespace, stop: Interrupts) -> int:

@@ -62,6 +62,10 @@ def colour(index: int) -> str:
 
 def write_data(path: Path, document: Mapping[str, Any]) -> None:
     """Write what a figure shows as JSON, all or nothing."""
-    text = json.dumps(document) + "\n"
+    write_text(path, json.dumps(document) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, all or nothing; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
