@@ -76,7 +76,9 @@ def _curves(ax: Axes, data: dict[str, Any], what: str, label: str) -> None:
         plain(ax).plot(
             data["lengths"], values, color=colour(index), marker="o", markersize=3.5, label=rule
         )
-    ax.set(xlabel="length of a sequence, steps", ylabel=label, ylim=(0, None))
+    ax.set(xscale="log", yscale="log", xlabel="length of a sequence, steps", ylabel=label)
+    ax.set_xticks(data["lengths"], [str(length) for length in data["lengths"]])
+    ax.minorticks_off()
     load = data["load"]
     ax.set_title(f"{load['network']}, batch {load['batch']}, float32", fontsize=9)
     ax.legend(frameon=False, fontsize=8)
