@@ -112,6 +112,12 @@ class Rate(nn.Module):
             self.mix = nn.Linear(fused, size)
             nn.init.constant_(self.mix.bias, config.rate_bias)
 
+    @property
+    def bias(self) -> Tensor:
+        """What the rate starts from, a logit for every channel or neuron."""
+        bias: Tensor = self.mix.bias if isinstance(self.mix, nn.Linear) else self.mix.norm.bias  # type: ignore[union-attr, assignment]
+        return bias
+
     def mixed(self, current: Tensor, variable: Tensor) -> Tensor:
         """What the rate is the sigmoid of, of the shape of `current`."""
         fused = torch.cat((current, variable), dim=1) if self.concat else current + variable

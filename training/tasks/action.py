@@ -55,7 +55,7 @@ def _classify(arguments: argparse.Namespace, stop: Interrupts) -> int:
     new = TaskRun(config, data)
     compiled = _compiles(arguments, new)
     if compiled:
-        new.network.compile()
+        new.compile()
     with TaskLog(arguments.log) as log:
         stop.say = log.say
         score = run_task(

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import Literal
 
-from spyv4.validation import Count, Positive, Whole, configuration, require
+from spyv4.validation import Count, Whole, configuration, require
 from training.config import LearnerConfig, OptimizerConfig
 from training.tasks.loss import Divergence
 from training.tasks.network import NeuronName
+from training.tasks.start import StartConfig
 
 TaskName = Literal[
     "s-mnist", "ps-mnist", "r-mnist", "mnist", "fashion-mnist", "dvs-gesture", "dvs-cifar10"
@@ -30,8 +31,7 @@ class TaskConfig:
             has none to choose, as `s-mnist`.
         limit: learn from the first so many samples alone; 0 for all.
         divergence: what early steps learn (see `training.tasks.loss`).
-        rate_bias: logit at which the neurons' rates start.
-        readout_steps: time constant at which leaky integrators start, in steps, > 0.
+        start: where the network's parameters start.
         seed: of initial parameters, order of samples, and Poisson trains.
     """
 
@@ -45,8 +45,7 @@ class TaskConfig:
     frames: Whole = 0
     limit: Whole = 0
     divergence: Divergence = "prior"
-    rate_bias: float = 0.0
-    readout_steps: Positive = 20.0
+    start: StartConfig = field(default_factory=StartConfig)
     seed: Whole = 0
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from training.tasks.parts import (
     Recurrent,
     Values,
 )
+from training.tasks.start import StartConfig, start
 
 NeuronName = Literal["ltc", "alif", "lif", "izhikevich", "hodgkin-huxley", "lstm"]
 KINDS: Mapping[str, str] = {"ltc": "adaptive-ltc", "alif": "adaptive-lif", "lstm": "leaky-relu"}
@@ -37,15 +38,14 @@ which do not spike. LTC and ALIF neurons have adaptive thresholds here (equation
 Shape = tuple[int, ...]
 
 
-def neuron_config(neuron: NeuronName, rate_bias: float = 0.0) -> NeuronConfig:
+def neuron_config(neuron: NeuronName) -> NeuronConfig:
     """The neuron of a name.
 
     Args:
         neuron: as the paper calls it; `lstm` gives that of feed-forward layers beside LSTM cells.
-        rate_bias: logit at which its rates start.
     """
     kind = KINDS.get(neuron, neuron)
-    values = {"kind": kind, "fusion": "concat", "rate_bias": rate_bias}
+    values = {"kind": kind, "fusion": "concat", "rate_bias": 0.0}
     if kind == "lif":  # that of the adaptive ones at rest; at 1 whole layers are silent for good
         values["threshold"] = THRESHOLD_FLOOR
     return from_mapping(NeuronConfig, values)
@@ -61,8 +61,7 @@ class TaskNetwork(nn.Module):
         inputs: shape of a step: (channels, height, width), or (values,).
         neuron: of all spiking layers; `lstm` for LSTM cells in place of the recurrent ones, and
             leaky ReLU in place of the neurons of the others.
-        rate_bias: logit at which the neurons' rates start.
-        readout_steps: time constant at which leaky integrators start, in steps, > 0.
+        begin: where its parameters start.
 
     Raises:
         ConfigError: if the inputs do not fit the network, or `lstm` has nothing to be.
@@ -73,9 +72,7 @@ class TaskNetwork(nn.Module):
         network: Network,
         inputs: Shape,
         neuron: NeuronName,
-        *,
-        rate_bias: float = 0.0,
-        readout_steps: float = 20.0,
+        begin: StartConfig | None = None,
     ) -> None:
         super().__init__()
         if neuron == "lstm" and not any(isinstance(part, Recurrent) for part in network.layers):
@@ -84,7 +81,7 @@ class TaskNetwork(nn.Module):
                 "spiking neuron or another network"
             )
         self.notation, self.lstm = network, neuron == "lstm"
-        self.neuron, self.readout_steps = neuron_config(neuron, rate_bias), readout_steps
+        self.neuron, self.begin = neuron_config(neuron), begin or StartConfig()
         self.reads_potentials = isinstance(network.readout, Values)
         self.layers = nn.ModuleDict()
         shape = inputs
@@ -95,6 +92,7 @@ class TaskNetwork(nn.Module):
                 shape = self._add(Flatten(), (math.prod(shape),))
             shape = self._add(*self._layer(part, shape))
         self.readout = self._readout(network.readout, math.prod(shape))
+        start(self, self.begin)
 
     def _add(self, layer: nn.Module, shape: Shape) -> Shape:
         """The next layer, whose output has this shape."""
@@ -120,7 +118,7 @@ class TaskNetwork(nn.Module):
 
     def _readout(self, part: Leaky | Values, inputs: int) -> nn.Module:
         if isinstance(part, Leaky):
-            return LeakyReadout(inputs, part.size, self.readout_steps)
+            return LeakyReadout(inputs, part.size, self.begin.readout_steps)
         return nn.Linear(inputs, part.size)
 
     def initial_state(self, batch: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from training.tasks.config import TaskConfig
 from training.tasks.data import TaskData
 from training.tasks.datasets import open_data
 from training.tasks.run import TaskRun
+from training.tasks.start import StartConfig
 
 KNOWING_NOTHING = math.log(10)
 """The loss of saying all classes alike, the best that biases alone can learn."""
@@ -34,7 +35,7 @@ def config(neuron: str, learner: str) -> TaskConfig:
         batch_size=20,
         frames=5,
         divergence="label",
-        readout_steps=2.0,
+        start=StartConfig(readout_steps=2.0),
     )
 
 

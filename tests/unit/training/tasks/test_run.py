@@ -16,6 +16,7 @@ from training.tasks.config import RECIPES, TaskConfig
 from training.tasks.data import TaskData, generator
 from training.tasks.datasets import open_data
 from training.tasks.run import TaskRun, run_task
+from training.tasks.start import StartConfig
 
 TINY = TaskConfig(
     task="r-mnist",
@@ -25,7 +26,7 @@ TINY = TaskConfig(
     epochs=2,
     batch_size=10,
     frames=4,
-    readout_steps=3.0,
+    start=StartConfig(readout_steps=3.0),
 )
 
 
