@@ -5,6 +5,8 @@ Neither this nor a module that only builds parsers imports what computes: `--hel
 
 import argparse
 import logging
+import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -12,7 +14,8 @@ from spyv4.choices import AUTO, Reads
 from spyv4.errors import SPYv4Error
 from spyv4.threads import use_threads
 
-EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 0, 1, 2, 130, 141
+STDOUT = 1
 SCORE_THRESHOLD_NAMES = ("--score-threshold", "--score", "--conf")
 """Detectors elsewhere have each of them."""
 _WRONG_PATH = (
@@ -49,7 +52,8 @@ def run_command(
 
     Returns:
         0 on success, 2 for input the user can put right (a path that is not there, say), 1 for a
-        failure while running (a full disk), 130 on Ctrl-C. With `--debug` errors are raised with
+        failure while running (a full disk), 130 on Ctrl-C, 141 where nobody reads the output any
+        more. With `--debug` errors are raised with
         their traceback instead.
     """
     arguments = parser.parse_args(argv)
@@ -58,15 +62,34 @@ def run_command(
         logging.getLogger(package).setLevel(logging.DEBUG if arguments.debug else logging.INFO)
     use_threads(arguments.threads)
     try:
-        return action(arguments) or EXIT_OK
+        code = action(arguments) or EXIT_OK
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print(f"{parser.prog}: stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
     except (SPYv4Error, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return EXIT_PIPE
         if arguments.debug:
             raise
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return exit_code(error)
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of our output is gone, as `head` is when it has enough.
+
+    If so what is left of the output goes nowhere, or Python would complain of it at the end.
+    """
+    if not hasattr(select, "poll"):  # Windows, where this is another error
+        return False
+    asked = select.poll()
+    asked.register(STDOUT, 0)
+    gone = any(event & select.POLLERR for _, event in asked.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return gone
 
 
 def exit_code(error: SPYv4Error | OSError) -> int:

@@ -1,6 +1,9 @@
 """What all commands share: exit codes, one line of error, and types of arguments."""
 
 import argparse
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +28,11 @@ def run(error: BaseException | None, *arguments: str) -> int:
         (ArgumentError("reads must be 1"), 2, "command: error: reads must be 1\n"),
         (FileNotFoundError("no a.jpg"), 2, "command: error: no a.jpg\n"),
         (OSError(28, "No space left"), 1, "command: error: [Errno 28] No space left\n"),
+        (
+            BrokenPipeError(32, "Broken pipe"),
+            1,
+            "command: error: [Errno 32] Broken pipe\n",
+        ),  # another pipe
         (KeyboardInterrupt(), 130, "command: stopped\n"),
     ],
 )
@@ -45,3 +53,20 @@ def test_a_share_is_a_number_from_0_to_1(text: str) -> None:
     assert share("0.25") == 0.25
     with pytest.raises(argparse.ArgumentTypeError, match=f"from 0 to 1, not '{text}'"):
         share(text)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("lines", [1, 5000])
+def test_a_command_ends_in_peace_when_nobody_reads_it(lines: int, unbuffered: str) -> None:
+    """Some lines fit in a buffer, and are written at the end; many do not."""
+    read, write = os.pipe()
+    os.close(read)
+    code = (
+        "import sys; from spyv4.commandline import build_parser, run_command as run; "
+        f"say = lambda _: print('9\\n' * {lines}); "
+        "sys.exit(run(build_parser('c', '', ''), say, []))"
+    )
+    with os.fdopen(write, "wb") as nobody:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
