@@ -65,13 +65,26 @@ _SEQUENTIAL = OptimizerConfig(
 )
 _REPEATED = replace(_SEQUENTIAL, name="adamax", learning_rate=1e-3)
 
+_PIXEL_BY_PIXEL = TaskConfig(
+    task="s-mnist",
+    network="128R-10I",
+    learner=LearnerConfig(kind="fptt-k", updates=14, alpha=0.1, adopt_running_mean=False),
+    optimizer=replace(_SEQUENTIAL, learning_rate=4e-3),
+    epochs=15,
+    batch_size=128,
+    divergence="label",
+    start=StartConfig(
+        update_logits=(-4.0, 0.0),
+        adaptation_logits=(0.0, 5.0),
+        input_gain=11.0,
+        recurrent_gain=2.0,
+        readout_steps=100.0,
+    ),
+)
+
 RECIPES: Mapping[str, TaskConfig] = {
-    "s-mnist": TaskConfig(
-        task="s-mnist", network="128R-10I", optimizer=_SEQUENTIAL, epochs=30, batch_size=128
-    ),
-    "ps-mnist": TaskConfig(
-        task="ps-mnist", network="128R-10I", optimizer=_SEQUENTIAL, epochs=30, batch_size=128
-    ),
+    "s-mnist": _PIXEL_BY_PIXEL,
+    "ps-mnist": replace(_PIXEL_BY_PIXEL, task="ps-mnist"),
     "r-mnist": TaskConfig(
         task="r-mnist", network="r-mnist", optimizer=_SEQUENTIAL, epochs=20, frames=20
     ),
