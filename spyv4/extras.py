@@ -9,6 +9,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "app": ("fastapi", "httpx", "python_multipart", "skimage", "uvicorn"),
     "nir": ("nir",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "parquet": ("pyarrow",),
+    "ray": ("pyarrow", "ray"),
     "track": ("supervision", "trackers"),
     "train": (
         "albumentations",
