@@ -17,7 +17,7 @@ DETECT = "import sys; from detector_app.commands.detect import detect_command as
 
 def detect(pattern, output, weights, *options):
     command = [sys.executable, "-c", DETECT, str(pattern), "--output", str(output)]
-    command += ["--weights", str(weights), "--score", "0.1", "--partition", "2", *options]
+    command += ["--weights", str(weights), "--score", "0.001", "--partition", "2", *options]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE_S
     )
