@@ -141,7 +141,19 @@ def replicas(url):
         return 0
 
 
-def main():
+def end_session(leader):
+    """Kill a process and all of its session."""
+    os.killpg(leader, signal.SIGKILL)
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader:
+            os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def main():  # noqa: C901 - a list of what is done, one after the other
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     parser.add_argument("--port", type=int, default=8791)
@@ -158,12 +170,13 @@ def main():
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
     head = ["start", "--head", "--node-ip-address=127.0.0.1", "--port=6479", "--num-cpus=1"]
+    head.append("--include-dashboard=false")
     node = ["start", "--address=127.0.0.1:6479", "--num-cpus=1"]
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     started = []
 
     def ray(*words):
-        command = [*RAY, *words, "--block", "--include-dashboard=false"]
+        command = [*RAY, *words, "--block"]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
         )
@@ -221,14 +234,7 @@ def main():
         note("rolled_out", post(url, picture, CLIENTS, roll))
 
         def lose():
-            os.killpg(started[1].pid, signal.SIGKILL)
-            for path in Path("/proc").glob("[0-9]*/stat"):
-                try:
-                    fields = path.read_text().rpartition(")")[2].split()
-                except OSError:
-                    continue
-                if int(fields[3]) == started[1].pid:  # of its session
-                    os.kill(int(path.parent.name), signal.SIGKILL)
+            end_session(started[1].pid)
             time.sleep(30)
             return {"replicas_left": replicas(url)}
 
