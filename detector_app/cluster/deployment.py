@@ -197,6 +197,6 @@ def _said_elsewhere(said: Mapping[str, Any]) -> dict[str, Any]:
     loaded = load_settings({})
     return {
         name: getattr(loaded, name)
-        for name in Settings.__dataclass_fields__  # type: ignore[attr-defined]
+        for name in Settings.__dataclass_fields__
         if name not in said and getattr(loaded, name) != getattr(usual, name)
     }

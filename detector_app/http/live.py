@@ -2,7 +2,7 @@
 
 Server to client, JSON text unless said otherwise:
 
-- `hello`: once; `version`, `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two
+- `hello`: once, and again where another replica took over (`detector_app.cluster`); `version`, `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two
   to show at first), `classes` (name and colour), `sources`, `max_reads`, `max_body_bytes`,
   `settings`, `energy` (that of the non-spiking twin, and what an operation is taken to cost).
 - binary: one live frame; four bytes with its number (unsigned, big-endian; how many were sent to

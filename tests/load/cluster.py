@@ -153,7 +153,7 @@ def end_session(leader):
             os.kill(int(path.parent.name), signal.SIGKILL)
 
 
-def main():  # noqa: C901 - a list of what is done, one after the other
+def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     parser.add_argument("--port", type=int, default=8791)
