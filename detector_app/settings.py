@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from detector_app.choices import HOST, PORT, PREFIX, SERVED_READS
+from detector_app.choices import EVENT_WINDOW_MS, HOST, PORT, PREFIX, SERVED_READS
 from detector_app.http.hosts import ANY_HOST, is_host, is_loopback
 from detector_app.stream.sources import Source, parse_source
 from spyv4.choices import AUTO, MAX_READS, Precision, RuntimeName
@@ -43,6 +43,7 @@ class Settings:
         host: address to listen on; 0.0.0.0 for every interface.
         port: TCP port, 1..65535, or 0 for any free one.
         source: what viewers watch at first: a camera number, file, folder, address, demo or none.
+        event_window_ms: length of a frame made of the events of a recording, 1..60000 milliseconds.
         weights: name or path of a model, None for the shipped default.
         runtime: how the network is run.
         device: where it is run: cpu, cuda, or auto for the GPU where there is one.
@@ -87,6 +88,7 @@ class Settings:
     host: str = HOST
     port: Annotated[int, Field(ge=0, le=65535)] = PORT
     source: str = "demo"
+    event_window_ms: Annotated[float, Field(ge=1, le=60_000)] = EVENT_WINDOW_MS
     weights: str | None = None
     runtime: RuntimeName = "auto"
     device: str = "auto"
@@ -178,7 +180,9 @@ class Settings:
 
     def open_source(self, *, loop: bool = True) -> Source | None:
         """The source that `source` names, or None for `none`."""
-        return None if self.source == "none" else parse_source(self.source, loop=loop)
+        if self.source == "none":
+            return None
+        return parse_source(self.source, loop=loop, event_window_ms=self.event_window_ms)
 
     def load_detector(self) -> Detector:
         """The detector, loaded in a thread that ends.

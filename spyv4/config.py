@@ -33,6 +33,8 @@ VOC_CLASSES = (
     "tvmonitor",
 )
 STRIDE = 32
+PHYSICAL_KINDS = ("izhikevich", "hodgkin-huxley")
+"""Neurons whose potentials are in mV and whose steps are a millisecond."""
 
 Side = Annotated[float, Field(gt=0, le=10_000)]
 Anchor = tuple[Side, Side]
@@ -45,8 +47,10 @@ class NeuronConfig:
     Attributes:
         kind: `ltc` as in the released detector, `adaptive-ltc` with the threshold of equation (8)
             that rises with recent spikes; `lif` and `adaptive-lif` with learned constant rates;
+            `izhikevich` and `hodgkin-huxley` in physical units, for tasks on sequences alone;
             `leaky-relu` does not spike: the twin that shows what spiking costs.
-        threshold: potential above which a neuron spikes, > 0.
+        threshold: potential above which a neuron spikes, > 0; 1 for neurons in physical units,
+            whose models state their own in mV.
         fusion: `sum` feeds c + u to the branch of a rate (released detector, 14 M parameters),
             `concat` feeds [c, u] (as the paper writes it, 22 M); of LTC neurons.
         rate_bias: logit at which rates start.
@@ -59,7 +63,15 @@ class NeuronConfig:
         surrogate_scale: width of the side lobes relative to the central one, > 0.
     """
 
-    kind: Literal["ltc", "adaptive-ltc", "lif", "adaptive-lif", "leaky-relu"] = "ltc"
+    kind: Literal[
+        "ltc",
+        "adaptive-ltc",
+        "lif",
+        "adaptive-lif",
+        "izhikevich",
+        "hodgkin-huxley",
+        "leaky-relu",
+    ] = "ltc"
     threshold: Positive = 1.0
     fusion: Literal["sum", "concat"] = "sum"
     rate_bias: float = 1.0
@@ -68,6 +80,13 @@ class NeuronConfig:
     surrogate_h: Share = 0.15
     surrogate_sigma: Positive = 0.3
     surrogate_scale: Positive = 6.0
+
+    def __post_init__(self) -> None:
+        require(
+            self.kind not in PHYSICAL_KINDS or self.threshold == 1,
+            f"threshold must be 1 for {self.kind} neurons, whose model states where they spike in "
+            f"mV, not {self.threshold}; leave it out",
+        )
 
 
 @configuration
@@ -159,6 +178,12 @@ class ModelConfig:
             "class_names must not repeat a name",
         )
         check_image_size(self.image_size)
+        require(
+            self.neuron.kind not in PHYSICAL_KINDS,
+            f"neuron.kind of a detector must not be {self.neuron.kind!r}: a read would be a "
+            "millisecond of it, and runtimes and exports count on potentials that rest at 0; "
+            "choose ltc, adaptive-ltc, lif or adaptive-lif",
+        )
 
     @property
     def outputs_per_anchor(self) -> int:

@@ -7,6 +7,7 @@ from spyv4.errors import RuntimeUnavailableError
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "app": ("fastapi", "httpx", "python_multipart", "skimage", "uvicorn"),
+    "events": ("faery",),
     "nir": ("nir",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "parquet": ("pyarrow",),

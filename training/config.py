@@ -19,11 +19,13 @@ class LearnerConfig:
     Attributes:
         kind: `plain` updates at every read, `fptt` with the regulariser besides; `fptt-k` and
             `tbptt` cut the reads in segments, go back through each and update after it, with and
-            without the regulariser; `bptt` goes back through all reads and updates once.
+            without the regulariser; `bptt` goes back through all reads and updates once; `eprop`
+            carries eligibility traces forward instead, for tasks on sequences alone.
         updates: how often the parameters are updated a picture. For `fptt-k` and `tbptt` the
             number of segments; for `plain` and `fptt` the number of reads that learn, spread
             evenly, the last one among them, while the others run without gradients. 0 for 10
-            segments, or all reads. `bptt` has one.
+            segments, or all reads. `bptt` has one; `eprop` one unless told otherwise, and its
+            traces go on from one update to the next.
         loss_at: whether a segment learns from its last read alone or from all of its reads.
         alpha: strength of the pull towards the running mean, > 0.
         update_alpha: alpha where it stands in the update of Lambda and Wbar, as in the authors'
@@ -33,7 +35,7 @@ class LearnerConfig:
         adopt_running_mean: whether W <- Wbar at the end of every epoch.
     """
 
-    kind: Literal["plain", "fptt", "fptt-k", "bptt", "tbptt"] = "fptt"
+    kind: Literal["plain", "fptt", "fptt-k", "bptt", "tbptt", "eprop"] = "fptt"
     updates: Whole = 0
     loss_at: Literal["end", "every"] = "end"
     alpha: Positive = 0.1
@@ -96,23 +98,25 @@ class OptimizerConfig:
     """The optimiser and its learning rate.
 
     Attributes:
-        name: the paper's Adagrad, or another.
+        name: Adagrad as in the paper's detector, Adam or Adamax as in its other tasks, or another.
         learning_rate: peak, > 0.
         weight_decay: decoupled for adamw.
         schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end;
-            `step` down to a tenth after each of `step_at`.
+            `step` to `step_factor` of what it was after each of `step_at`.
         step_at: shares of the run, rising, each in 0..1.
+        step_factor: in (0, 1].
         final_share: 0..1.
         warmup_steps: batches over which the rate rises from 0.
         ema_decay: decay a batch of the exponential average of the parameters that is evaluated
             and saved, in [0, 1); 0 for none.
     """
 
-    name: Literal["adagrad", "adam", "adamw", "sgd"] = "adagrad"
+    name: Literal["adagrad", "adam", "adamax", "adamw", "sgd"] = "adagrad"
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
     step_at: tuple[Share, ...] = (0.6, 0.85)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     final_share: Share = 0.01
     warmup_steps: Whole = 0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -223,6 +227,12 @@ class TrainingConfig:
         require(
             self.min_reads <= self.reads,
             f"min_reads must be in 0..{self.reads} (reads), not {self.min_reads}",
+        )
+        require(
+            self.learner.kind != "eprop",
+            "learner.kind of a detector must not be eprop: every weight of a convolution would "
+            "need a trace for every place of every picture; choose plain, fptt, fptt-k, bptt or "
+            "tbptt (spyv4-tasks has eprop)",
         )
         require(
             len(self.loss.balance) == len(self.model.heads),

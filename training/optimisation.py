@@ -24,6 +24,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         return torch.optim.Adagrad(groups, lr=config.learning_rate)
     if config.name == "adam":
         return torch.optim.Adam(groups, lr=config.learning_rate)
+    if config.name == "adamax":
+        return torch.optim.Adamax(groups, lr=config.learning_rate)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
@@ -39,7 +41,9 @@ def learning_rate(config: OptimizerConfig, step: int, total_steps: int) -> float
     progress = (step - config.warmup_steps) / max(total_steps - config.warmup_steps, 1)
     progress = min(progress, 1.0)
     if config.schedule == "step":
-        return float(peak * 0.1 ** sum(progress >= share for share in config.step_at))
+        return float(
+            peak * config.step_factor ** sum(progress >= share for share in config.step_at)
+        )
     left = 1 - progress if config.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
     return peak * (config.final_share + (1 - config.final_share) * left)
 

@@ -14,6 +14,7 @@ from detector_app.bulk.working import Done, Task, Worker
 from detector_app.detecting.inputs import Input
 from detector_app.detecting.progress import Progress
 from detector_app.settings import Settings
+from spyv4 import Detector
 from spyv4.extras import require_extra
 from spyv4.files import file_sha256
 from spyv4.runtime.torch_runtime import TorchRuntime
@@ -66,21 +67,21 @@ class BulkJob:
             "inputs": digest(self.parts),
             "pictures a part": pictures,
             "every": every,
+            "event window ms": settings.event_window_ms,
             "weights": sha256,
             **to_mapping(options),
-            "runtime": [settings.runtime, settings.device, settings.precision],
+            "runtime": [settings.runtime, settings.device, settings.precision, settings.compile],
         }
-        # Each process, and each machine, would find out by itself which precision is the fastest,
-        # and results would depend on who looked.
-        precision: str = settings.precision
-        if isinstance(self._detector.runtime, TorchRuntime):
-            precision = self._detector.runtime.precision
+        # Each process, and each machine, would find out by itself which way of reading is the
+        # fastest, and results would depend on who looked: ways differ in single spikes, while
+        # batches and threads change nothing.
+        way = _way(self._detector, settings)
         # As JSON has it, since it is compared with what was read from there.
-        settled = claim(folder, len(self.parts), _plain(asked), {"precision": precision})
-        if settled["precision"] != precision:
-            settings = replace(settings, precision=settled["precision"])
+        settled = claim(folder, len(self.parts), _plain(asked), way)
+        settings = replace(settings, **settled)
+        if settled != way:
             self._detector = settings.load_detector()
-        self._task = Task(replace(settings, precision=settled["precision"]), folder, every, sha256)
+        self._task = Task(settings, folder, every, sha256)
 
     @property
     def left(self) -> list[Part]:
@@ -131,6 +132,14 @@ class BulkJob:
             f"{looks} looks, {objects} objects, {elapsed_s:.1f} s, "
             f"{looks / max(elapsed_s, 1e-9):.1f} a second"
         )
+
+
+def _way(detector: Detector, settings: Settings) -> dict[str, Any]:
+    """The settings that make every process read as `detector` does."""
+    if isinstance(detector.runtime, TorchRuntime):
+        way = detector.runtime.way
+        return {"precision": way.precision, "compile": way.engine == "compiled"}
+    return {"precision": settings.precision, "compile": settings.compile}
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from detector_app.detecting.inputs import Input
 from detector_app.detecting.looking import Looker
 from detector_app.errors import SourceError
 from detector_app.settings import Settings
-from detector_app.stream.clip import Clip
+from detector_app.stream.clip import open_clip
 from spyv4 import Detector
 from spyv4.errors import ImageError, TableError
 from spyv4.files import file_sha256
@@ -99,8 +99,11 @@ class Worker:
                 yield from rows_of(str(item.path), found.detections)
 
     def _clip_rows(self, item: Input) -> Iterator[Row]:
+        task = self._task
         try:
-            with Clip(item.path, every=self._task.every) as clip:
+            with open_clip(
+                item.path, every=task.every, window_ms=task.settings.event_window_ms
+            ) as clip:
                 for found in self._looker.clip(item, clip):
                     yield from rows_of(str(item.path), found.detections, found.frame, found.time_s)
         except (ImageError, SourceError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector_app.cluster.connecting import require_ray
-from detector_app.commands.options import add_model_options
+from detector_app.commands.options import add_event_window, add_model_options
 from spyv4.choices import MAX_READS
 from spyv4.commandline import (
     EXIT_INTERRUPTED,
@@ -39,6 +39,7 @@ ONE_BY_ONE = (
 
 if TYPE_CHECKING:
     from detector_app.detecting.looking import Looker
+    from detector_app.settings import Settings
 
 
 def detect_command(argv: list[str] | None = None) -> int:
@@ -122,6 +123,7 @@ def _add_looking(group: argparse._ArgumentGroup) -> None:
         default=None,
         help="start each frame of a clip from the state the last one left",
     )
+    add_event_window(add)
     add("--track", action="store_true", help="number the objects of a clip (extra track)")
 
 
@@ -148,12 +150,16 @@ def _detect(arguments: argparse.Namespace) -> int:
     from detector_app.detecting.outputs import NamedFiles, Outputs
     from detector_app.detecting.spikes import check_spikes
     from detector_app.detecting.stopping import stop_on_interrupt
+    from detector_app.settings import load_settings
+    from detector_app.stream.recordings import require_reader
     from detector_app.stream.sources import quieten
 
     quieten()
     if arguments.track:
         require_extra("track", "identities across frames")
     inputs, problems = find_inputs(arguments.paths, recursive=arguments.recursive)
+    for item in inputs:
+        require_reader(item.path)
     targets = Targets(item.path for item in inputs)
     outputs = Outputs(
         folder=arguments.output,
@@ -166,8 +172,15 @@ def _detect(arguments: argparse.Namespace) -> int:
     )
     outputs.claim_files(targets)
     check_spikes(arguments.save_spikes, arguments.save_potentials, inputs, targets)
+    settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
     job = Job(
-        _looker(arguments), outputs, targets, every=arguments.every, say=print, terminal=sys.stderr
+        _looker(arguments, settings),
+        outputs,
+        targets,
+        every=arguments.every,
+        event_window_ms=settings.event_window_ms,
+        say=print,
+        terminal=sys.stderr,
     )
     with stop_on_interrupt() as stop:
         job.run(inputs, stop)
@@ -195,12 +208,15 @@ def _detect_bulk(arguments: argparse.Namespace) -> int:
     from detector_app.detecting.inputs import find_inputs
     from detector_app.detecting.stopping import stop_on_interrupt
     from detector_app.settings import load_settings
+    from detector_app.stream.recordings import require_reader
     from detector_app.stream.sources import quieten
 
     quieten()
     inputs, problems = find_inputs(arguments.paths, recursive=arguments.recursive)
     if problems:
         raise ArgumentError("; ".join(problems))
+    for item in inputs:
+        require_reader(item.path)
     settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
     pictures = arguments.partition or PARTITION
     job = BulkJob(inputs, arguments.output, settings, pictures=pictures, every=arguments.every)
@@ -216,13 +232,11 @@ def _detect_bulk(arguments: argparse.Namespace) -> int:
     return EXIT_USAGE if job.problems else EXIT_OK
 
 
-def _looker(arguments: argparse.Namespace) -> "Looker":
+def _looker(arguments: argparse.Namespace, settings: "Settings") -> "Looker":
     """The detector, loaded, and how it is to look."""
     from detector_app.detecting.looking import Looker
-    from detector_app.settings import load_settings
     from spyv4.recording import Recorder
 
-    settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
     if arguments.save_spikes is not None and settings.compile:
         raise ArgumentError(
             "a compiled network shows no spikes; leave out --compile or --save-spikes"

@@ -1,10 +1,11 @@
 """Options that the commands of the app share."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from detector_app.choices import HOST, PORT, PREFIX, SERVED_READS
+from detector_app.choices import EVENT_WINDOW_MS, HOST, PORT, PREFIX, SERVED_READS
 from spyv4.choices import IOU_THRESHOLD, Precision, RuntimeName
 from spyv4.commandline import add_score_threshold, names, reads, share
 from spyv4.extras import require_extra
@@ -45,6 +46,16 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help=f"most reads a client may ask for (default: {SERVED_READS})",
+    )
+
+
+def add_event_window(add: Callable[..., Any]) -> None:
+    """The option of commands that take recordings of event cameras, by `add_argument`."""
+    add(
+        "--event-window-ms",
+        type=float,
+        metavar="MS",
+        help=f"of a recording of an event camera: length of a frame ({EVENT_WINDOW_MS:g})",
     )
 
 

@@ -4,6 +4,7 @@ import argparse
 
 from detector_app.cluster.connecting import require_ray
 from detector_app.commands.options import (
+    add_event_window,
     add_model_options,
     add_server_options,
     require_app,
@@ -23,6 +24,7 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source", metavar="SOURCE", help="camera number, file, folder, rtsp://..., demo or none"
     )
+    add_event_window(parser.add_argument)
     add_server_options(parser)
     add_model_options(parser)
     group = parser.add_argument_group("several processes or machines (extra ray)")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from detector_app.commands.options import (
+    add_event_window,
     add_model_options,
     add_server_options,
     require_app,
@@ -51,6 +52,7 @@ def webcam_command(argv: list[str] | None = None) -> int:
         metavar="N",
         help="start from random potentials drawn with this seed, as the authors' code does",
     )
+    add_event_window(parser.add_argument)
     add_server_options(parser)
     add_model_options(parser)
     return run_command(parser, _webcam, argv)

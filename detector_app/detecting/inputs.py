@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from detector_app.stream.recordings import AEDAT4, is_recording
 from detector_app.stream.sources import IMAGE_SUFFIXES
 from spyv4.errors import ArgumentError
 
@@ -25,8 +26,8 @@ class Input(NamedTuple):
 
     @property
     def is_clip(self) -> bool:
-        """Whether it is a video, by its suffix."""
-        return self.path.suffix.lower() in CLIP_SUFFIXES
+        """Whether it is a video or a recording of an event camera, by its suffix."""
+        return self.path.suffix.lower() in CLIP_SUFFIXES or is_recording(self.path)
 
 
 def find_inputs(paths: Sequence[Path], *, recursive: bool) -> tuple[list[Input], list[str]]:
@@ -68,7 +69,9 @@ def _matching(pattern: str) -> list[Input]:
 
 def _is_wanted(path: Path) -> bool:
     """Whether it is a picture or clip, by its suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES and path.is_file()
+    # Other suffixes of recordings are those of all kinds of files.
+    wanted = IMAGE_SUFFIXES | CLIP_SUFFIXES | {AEDAT4}
+    return path.suffix.lower() in wanted and path.is_file()
 
 
 def _inside(folder: Path, *, recursive: bool) -> list[Input]:

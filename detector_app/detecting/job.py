@@ -15,7 +15,7 @@ from detector_app.detecting.progress import Progress
 from detector_app.detecting.tally import Tally
 from detector_app.detecting.writers import Writer
 from detector_app.errors import SourceError
-from detector_app.stream.clip import Clip
+from detector_app.stream.clip import open_clip
 from spyv4.errors import ImageError
 
 
@@ -27,6 +27,7 @@ class Job:
         outputs: what to write.
         targets: what is taken.
         every: of a clip, take one frame in so many.
+        event_window_ms: length of a frame of a recording of events, in milliseconds.
         say: is given a line for every input that is done.
         terminal: where progress is shown, if it is a terminal.
 
@@ -44,6 +45,7 @@ class Job:
         targets: Targets,
         *,
         every: int,
+        event_window_ms: float,
         say: Callable[[str], None],
         terminal: TextIO,
     ) -> None:
@@ -52,7 +54,8 @@ class Job:
         self.done = 0
         self.stopped_in = ""
         self._looker, self._outputs, self._targets = looker, outputs, targets
-        self._every, self._say, self._terminal = every, say, terminal
+        self._every, self._event_window_ms = every, event_window_ms
+        self._say, self._terminal = say, terminal
         self._seen = 0  # pictures
 
     def run(self, inputs: Sequence[Input], stop: threading.Event) -> None:
@@ -109,7 +112,8 @@ class Job:
 
     def _clip(self, item: Input, writers: Sequence[Writer], stop: threading.Event) -> None:
         """Look at a clip, frame by frame, until `stop` is set."""
-        with Clip(item.path, every=self._every) as clip:
+        opened = open_clip(item.path, every=self._every, window_ms=self._event_window_ms)
+        with opened as clip:
             copy = self._outputs.copy_of(item, self._targets)
             own = self._outputs.writers_of_clip(item, copy, clip.rate, self._targets)
             progress = Progress(self._terminal, str(item.path), clip.frames, "frames")

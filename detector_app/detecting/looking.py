@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from detector_app.detecting.found import Found
 from detector_app.detecting.inputs import Input
 from detector_app.errors import SourceError
-from detector_app.stream.clip import Clip, ClipFrame
+from detector_app.stream.clip import Clip, ClipFrame, EventClip
 from spyv4 import Detections, Detector, ReadOptions, SpikeRecord
 from spyv4.errors import ImageError
 from spyv4.preprocess import Frame, read_image
@@ -58,7 +58,7 @@ class Looker:
                 detections, spikes = next(looked)
                 yield Found(item, image, detections, spikes=spikes)
 
-    def clip(self, item: Input, clip: Clip) -> Iterator[Found]:
+    def clip(self, item: Input, clip: Clip | EventClip) -> Iterator[Found]:
         """What is found in every frame of a clip, in their order.
 
         Raises:

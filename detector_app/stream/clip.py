@@ -1,4 +1,4 @@
-"""The frames of a clip, to its end or until it turns out to be damaged."""
+"""The frames of a clip or recording, to its end or until it turns out to be damaged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 
 from detector_app.errors import SourceError
+from detector_app.stream.events import EventFrames
+from detector_app.stream.recordings import is_recording
 from detector_app.stream.sources import open_capture
 from spyv4.preprocess import Frame
 
@@ -106,3 +108,61 @@ class Clip:
                 f"{self._name} cannot be decoded beyond frame {index} of {self._promised}; {taken} "
                 "frames were done"
             )
+
+
+class EventClip:
+    """A recording of an event camera that is open, as a clip is.
+
+    Args:
+        path: of the file.
+        every: take one frame in so many.
+        window_ms: length of a frame in milliseconds.
+
+    Attributes:
+        rate: frames per second of those that are taken.
+        frames: 0: the file does not know how many there are.
+
+    Raises:
+        SourceError: if it is none that can be read.
+        RuntimeUnavailableError: if the `events` extra is not installed.
+    """
+
+    frames = 0
+
+    def __init__(self, path: Path, *, every: int = 1, window_ms: float) -> None:
+        self._frames = EventFrames(path, window_ms)
+        self._every, self._window_s = every, window_ms / 1000
+        self.rate = self._frames.rate / every
+
+    def __enter__(self) -> "EventClip":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The file is closed with its last frame, or when this is forgotten."""
+
+    def __iter__(self) -> Iterator[ClipFrame]:
+        """The frames in their order, once.
+
+        Raises:
+            SourceError: at the end, if the recording is damaged there.
+        """
+        for index, image in enumerate(self._frames):
+            if index % self._every == 0:
+                yield ClipFrame(index, index * self._window_s, image)
+
+
+def open_clip(path: Path, *, every: int, window_ms: float) -> Clip | EventClip:
+    """A clip, or by its suffix a recording of an event camera.
+
+    Raises:
+        SourceError: if it is none that can be read.
+        RuntimeUnavailableError: if a recording needs the `events` extra, which is not installed.
+    """
+    if is_recording(path):
+        return EventClip(path, every=every, window_ms=window_ms)
+    return Clip(path, every=every)

@@ -1,4 +1,4 @@
-"""Where frames come from: cameras, streams, clips, pictures and the demo."""
+"""Where frames come from: cameras, streams, clips, recordings of events, pictures and the demo."""
 
 import glob
 import logging
@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector_app.choices import EVENT_WINDOW_MS
 from detector_app.errors import SourceError, SourceLostError
 from detector_app.stream.demo import DemoSource
+from detector_app.stream.events import EventSource
+from detector_app.stream.recordings import is_recording, require_reader
 from spyv4.errors import ImageError
 from spyv4.preprocess import read_image
 
@@ -182,16 +185,20 @@ class ImagesSource:
         self._image = None
 
 
-def parse_source(text: str, *, loop: bool = False) -> Source:
+def parse_source(
+    text: str, *, loop: bool = False, event_window_ms: float = EVENT_WINDOW_MS
+) -> Source:
     """The source that `text` names.
 
     Args:
         text: a camera's number, an address with `://`, `demo`, or a file, folder or pattern of
             pictures.
         loop: start again at the end of files; a single picture stays in any case.
+        event_window_ms: length of a frame made of a recording's events, in milliseconds.
 
     Raises:
         SourceError: where nothing has that name. Cameras are looked for only when opened.
+        RuntimeUnavailableError: for a recording, if the `events` extra is not installed.
     """
     text = text.strip()
     if text == DEMO:
@@ -206,6 +213,9 @@ def parse_source(text: str, *, loop: bool = False) -> Source:
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return ImagesSource(path.name, [path], loop=True)
+        if is_recording(path):
+            require_reader(path)
+            return EventSource(path, event_window_ms, loop=loop)
         return VideoSource(path, loop=loop)
     if glob.has_magic(text):
         return _images(path.name, [Path(match) for match in sorted(glob.glob(text))], loop)  # noqa: PTH207 - any path

@@ -74,20 +74,24 @@ class DenseState(NamedTuple):
 
 
 class SpikingDense(nn.Module):
-    """A dense layer that also hears its own last spikes (reference 3b).
+    """A dense layer that also hears its own last spikes, where it is recurrent (reference 3b).
 
-        c_t = W [x_t, s_{t-1}] + bias
+        c_t = W [x_t, s_{t-1}] + bias       recurrent
+        c_t = W x_t + bias                  not
 
     Args:
         inputs: values a step.
         size: neurons.
         neuron: what the current drives.
+        recurrent: whether it hears itself.
     """
 
-    def __init__(self, inputs: int, size: int, neuron: NeuronConfig) -> None:
+    def __init__(
+        self, inputs: int, size: int, neuron: NeuronConfig, *, recurrent: bool = True
+    ) -> None:
         super().__init__()
-        self.size = size
-        self.synapse = nn.Linear(inputs + size, size)
+        self.size, self.recurrent = size, recurrent
+        self.synapse = nn.Linear(inputs + size if recurrent else inputs, size)
         self.neuron = build_neuron(size, neuron, "dense")
 
     def initial_state(self, batch: int) -> DenseState:
@@ -98,6 +102,10 @@ class SpikingDense(nn.Module):
 
     def forward(self, x: Tensor, state: DenseState) -> tuple[Tensor, DenseState]:
         """Spikes in {0, 1}, [B, size], for an input [B, inputs], and the new state."""
-        current = self.synapse(torch.cat((x, state.spikes), dim=1))
-        spikes, after = self.neuron(current, state.neuron)
+        heard = torch.cat((x, state.spikes), dim=1) if self.recurrent else x
+        spikes, after = self.neuron(self.synapse(heard), state.neuron)
         return spikes, DenseState(after, spikes)
+
+    def potential(self, state: DenseState) -> Tensor:
+        """What a read-out of potentials sees, [B, size] (see `Neuron.potential`)."""
+        return self.neuron.potential(state.neuron)

@@ -4,6 +4,8 @@ from spyv4.config import NeuronConfig
 from spyv4.neurons.adaptive_lif import AdaptiveLIF
 from spyv4.neurons.adaptive_ltc import AdaptiveLTC
 from spyv4.neurons.base import Mixing, Neuron
+from spyv4.neurons.hodgkin_huxley import HodgkinHuxley
+from spyv4.neurons.izhikevich import Izhikevich
 from spyv4.neurons.leaky_relu import LeakyReLU
 from spyv4.neurons.lif import LIF
 from spyv4.neurons.ltc import LTC
@@ -13,6 +15,8 @@ __all__ = [
     "LTC",
     "AdaptiveLIF",
     "AdaptiveLTC",
+    "HodgkinHuxley",
+    "Izhikevich",
     "LeakyReLU",
     "Mixing",
     "Neuron",
@@ -24,6 +28,8 @@ KINDS: dict[str, type[Neuron]] = {
     "adaptive-ltc": AdaptiveLTC,
     "lif": LIF,
     "adaptive-lif": AdaptiveLIF,
+    "izhikevich": Izhikevich,
+    "hodgkin-huxley": HodgkinHuxley,
     "leaky-relu": LeakyReLU,
 }
 """The neuron of each `NeuronConfig.kind`."""

@@ -27,6 +27,8 @@ class Neuron(nn.Module, ABC):
     """
 
     state_type: ClassVar[type[Any]]
+    start_range: tuple[float, float] = (0.0, 1.0)
+    """What random potentials are drawn from, in the neuron's unit."""
 
     def __init__(self, size: int, config: NeuronConfig, mixing: Mixing) -> None:
         super().__init__()
@@ -37,20 +39,29 @@ class Neuron(nn.Module, ABC):
     def initial_state(
         self, shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None
     ) -> State:
-        """Potentials at rest (zero), or uniform in 0..1 when a generator is given.
+        """The state at rest, or with potentials uniform in `start_range` when a generator is given.
 
         Args:
             shape: [B, C, H, W] or [B, N].
             like: a tensor of the dtype and device that the state shall have.
             generator: source of randomness, on that device.
         """
-        u = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        potential, *others = self.resting()
+        u = torch.full(shape, potential, dtype=like.dtype, device=like.device)
         if generator is not None:
-            u.uniform_(generator=generator)
+            u.uniform_(*self.start_range, generator=generator)
         if u.ndim == 4:
             u = u.to(memory_format=torch.channels_last)
-        others = len(self.state_type._fields) - 1
-        return self.state_type(u, *(torch.zeros_like(u) for _ in range(others)))
+        return self.state_type(u, *(torch.full_like(u, value) for value in others))
+
+    def resting(self) -> tuple[float, ...]:
+        """Value of every variable of the state at rest, in its own unit."""
+        return (0.0,) * len(self.state_type._fields)
+
+    def potential(self, state: State) -> Tensor:
+        """What a read-out of potentials sees: 0 at rest and about 1 at a spike, dimensionless."""
+        u: Tensor = state.u
+        return u
 
     def forward(self, current: Tensor, state: State) -> tuple[Tensor, State]:
         """One read.

@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from socket import create_connection
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -162,9 +163,14 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(client):
     assert time.monotonic() - started < 2
 
 
-def test_a_full_queue_says_when_to_come_back(app, client, detector, jpeg):
-    intake = app.state.intake
-    _, held, release = hold(app.state.hub.scheduler)
+@pytest.mark.parametrize(("per_s", "wait_s"), [(0.0, 3), (2.0, 2), (100.0, 1)])
+def test_a_full_queue_says_when_to_come_back(
+    app, client, detector, jpeg, monkeypatch, per_s, wait_s
+):
+    """In half the time that the six reads of the two pictures take at the rate of late."""
+    intake, scheduler = app.state.intake, app.state.hub.scheduler
+    monkeypatch.setattr(scheduler, "read_rate", SimpleNamespace(per_s=per_s, tick=lambda: None))
+    _, held, release = hold(scheduler)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(client.post, "/detect", content=jpeg) for _ in range(2)]
         wait_until(lambda: intake.waiting == 2)
@@ -172,7 +178,7 @@ def test_a_full_queue_says_when_to_come_back(app, client, detector, jpeg):
         release.set()
         answers = [future.result() for future in waiting]
     assert refused.status_code == 503
-    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["retry-after"] == str(wait_s)
     assert "again" in detail(refused)
     assert [answer.status_code for answer in answers] == [200, 200]
     held.result(10)

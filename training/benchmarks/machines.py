@@ -29,6 +29,9 @@ HEAD = (
     "way reach over its whole time; an 8-bit way has work in bfloat16 or float32 besides.\n"
 )
 
+FEW = 4
+"""Of the page's lists, those that are longer are curves."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """The command."""
@@ -140,7 +143,9 @@ def _startup(report: dict[str, Any]) -> str:
 
 def _page(report: dict[str, Any]) -> str:
     facts = "\n".join(
-        f"- {key}: {value}" for key, value in report.items() if not isinstance(value, list)
+        f"- {key}: {value}"
+        for key, value in report.items()
+        if not isinstance(value, list) or len(value) <= FEW
     )
     return f"### The page\n\n{facts}\n"
 

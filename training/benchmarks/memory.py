@@ -5,8 +5,6 @@ python -m training.benchmarks.memory --json docs/memory.json --figure docs/memor
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,18 +22,13 @@ from training.benchmarks.figures import curve, figure, write_json
 from training.config import TrainingConfig
 from training.data import Batch, TrainingLoader
 from training.loop import Trainer
+from training.memory import apart, mebibytes
 from training.run_state import RunState
 from training.runs import RunFolder
 
 READS = (1, 2, 4, 8, 16, 32)
 RULES = ("fptt", "bptt")
 BATCH, SIDE = 8, 160
-# glibc gives freed memory back at once, so that a peak is that of what is in use.
-ENVIRONMENT = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": "65536",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
-}
 
 
 class Memory(NamedTuple):
@@ -57,18 +50,8 @@ def measure(rule: str, reads: int) -> Memory:
         rule: kind of learning rule.
         reads: of every picture; all are learned from.
     """
-    code = f"from training.benchmarks.memory import train; train({rule!r}, {reads})"
-    done = subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-c", code],
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{rule} with {reads} reads failed: {done.stderr}")
-    return Memory(**json.loads(done.stdout))
+    found = apart(f"from training.benchmarks.memory import train; train({rule!r}, {reads})")
+    return Memory(**found)
 
 
 def train(rule: str, reads: int) -> None:
@@ -91,12 +74,6 @@ def train(rule: str, reads: int) -> None:
     for _ in range(2):
         trainer.train_batch(Batch(images, targets))
     print(json.dumps(Memory(before, mebibytes("VmHWM:"))._asdict()))
-
-
-def mebibytes(name: str) -> float:
-    """A figure of this process; not ru_maxrss, which starts from the peak of its parent."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 2**10
 
 
 def draw(found: dict[tuple[str, int], Memory], reads: Sequence[int], path: Path) -> None:

@@ -25,8 +25,8 @@ from spyv4.commandline import build_parser, positive, run_command
 from spyv4.config import MODEL_PRESETS
 from spyv4.runtime.torch_runtime import device_name, pick_device
 from training.benchmarks.figures import write_json
-from training.benchmarks.memory import mebibytes
 from training.benchmarks.step_ways import Task, ours, plain
+from training.memory import mebibytes
 
 PEAK_SIDE, PEAK_ROUNDS = 2048, 8
 LIMITS = {("spyv4", "bfloat16"): 2.5, ("spyv4", "float32"): 1.6}

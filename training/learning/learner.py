@@ -8,12 +8,13 @@ sequence; with `bptt`, one segment is everything.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from spyv4.validation import require
 from training import processes
 from training.config import LearnerConfig
 from training.learning.regulariser import DynamicRegulariser, norm
@@ -62,7 +63,12 @@ class Learner:
         parameters: what is trained.
         optimizer: steps once a segment.
         config: the rule.
+
+    Raises:
+        ConfigError: if the rule needs to know more than parameters; `build_learner` gives it that.
     """
+
+    kinds: ClassVar[tuple[str, ...]] = ("plain", "fptt", "fptt-k", "bptt", "tbptt")
 
     def __init__(
         self,
@@ -70,6 +76,11 @@ class Learner:
         optimizer: torch.optim.Optimizer,
         config: LearnerConfig,
     ) -> None:
+        require(
+            config.kind in self.kinds,
+            f"learner.kind of {type(self).__name__} must be one of {', '.join(self.kinds)}, not "
+            f"{config.kind}; use build_learner(network, optimizer, config)",
+        )
         self.parameters: list[Tensor] = list(parameters)
         self.optimizer = optimizer
         self.config = config
@@ -115,13 +126,13 @@ class Learner:
         self, cut: Segment, step: Step[State, Output], loss: Loss[Output], state: State
     ) -> tuple[Tensor, State]:
         """Loss of one segment, with its graph, and the state after it, without."""
-        state = tree_map(_constant, state)
+        state = tree_map(constant, state)
         terms: list[Tensor] = []
         for t in range(cut.start, cut.stop):
             output, state = step(t, state)
             if self.config.loss_at == "every" or t == cut.stop - 1:
                 terms.append(loss(output, t))
-        return torch.stack(terms).mean(), tree_map(_constant, state)
+        return torch.stack(terms).mean(), tree_map(constant, state)
 
     @torch.no_grad()
     def _update(self, *, observe: bool) -> Observation | None:
@@ -180,6 +191,6 @@ class Learner:
             self.regulariser.load_state_dict(state)
 
 
-def _constant(leaf: Any) -> Any:
-    """A tensor without its graph; anything else as it is."""
+def constant(leaf: Any) -> Any:
+    """A tensor of a state without its graph; anything else as it is."""
     return leaf.detach() if isinstance(leaf, Tensor) else leaf

@@ -25,8 +25,9 @@ def segments(config: LearnerConfig, steps: int) -> list[Segment]:
     """
     if config.kind == "bptt":
         return [Segment(0, steps)]
-    if config.kind in ("fptt-k", "tbptt"):
-        count = min(config.updates or DEFAULT_SEGMENTS, steps)
+    if config.kind in ("fptt-k", "tbptt", "eprop"):
+        usual = 1 if config.kind == "eprop" else DEFAULT_SEGMENTS
+        count = min(config.updates or usual, steps)
         bounds = [round(k * steps / count) for k in range(count + 1)]
         return [Segment(*pair) for pair in pairwise(bounds)]
     count = min(config.updates or steps, steps)

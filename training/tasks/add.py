@@ -4,21 +4,20 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spyv4.config import NeuronConfig
 from spyv4.errors import ConfigError
 from spyv4.files import write_atomically
-from spyv4.network.blocks import SpikingDense
 from spyv4.validation import Count, NotNegative, Positive, Whole, configuration, to_mapping
 from training.config import LearnerConfig
-from training.learning import Learner
+from training.learning import build_learner
+from training.tasks.network import NeuronName, TaskNetwork
+from training.tasks.notation import find_network
 
-NEURONS = {"ltc": "adaptive-ltc", "alif": "adaptive-lif"}
-"""The paper's names of the tasks' neurons, both with adaptive thresholds (equation 8)."""
+INPUTS, OUTPUTS = 2, 1
 GOOD = 0.01
 LAST = 100
 SAVE_EVERY_S = 60.0
@@ -29,26 +28,26 @@ class AddConfig:
     """One run of the Add-task.
 
     Attributes:
-        neuron: of the recurrent layer: `ltc`, `alif`, or `lstm` for a cell that does not spike.
+        neuron: of the spiking layers (see `training.tasks.network`).
+        network: in the paper's notation, with 2 inputs and 1 output.
         learner: the learning rule.
         length: steps of a sequence, at least 2.
         iterations: batches to learn from.
         batch_size: sequences a batch.
-        size: neurons of the recurrent layer.
         learning_rate: of Adam, > 0.
         epoch: batches after which the learning rule's epoch ends (W <- Wbar, where it does that).
         stop_below: end early once the mean of the last 100 losses is below this; 0 for never.
         seed: of initial parameters and data.
     """
 
-    neuron: Literal["ltc", "alif", "lstm"] = "ltc"
+    neuron: NeuronName = "ltc"
+    network: str = "2-128R-1"
     learner: LearnerConfig = LearnerConfig(
         kind="fptt-k", alpha=0.5, gradient_clip=1.0, adopt_running_mean=False
     )
     length: Count = 200
     iterations: Count = 10_000
     batch_size: Count = 128
-    size: Count = 128
     learning_rate: Positive = 3e-3
     epoch: Count = 100
     stop_below: NotNegative = 0.0
@@ -79,41 +78,6 @@ def draw_sequences(batch: int, length: int, generator: torch.Generator) -> Seque
     return Sequences(torch.stack((numbers, marks), dim=2), goals)
 
 
-class AddNetwork(nn.Module):
-    """One recurrent layer, and a dense read-out of its potentials (of the LSTM's output).
-
-    Args:
-        neuron: see `AddConfig`.
-        size: neurons.
-    """
-
-    def __init__(self, neuron: str, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.spiking = neuron in NEURONS
-        if self.spiking:
-            kind: Any = NEURONS[neuron]
-            config = NeuronConfig(kind=kind, fusion="concat", rate_bias=0.0)
-            self.layer: nn.Module = SpikingDense(2, size, config)
-        else:
-            self.layer = nn.LSTMCell(2, size)
-        self.readout = nn.Linear(size, 1)
-
-    def initial_state(self, batch: int) -> Any:
-        """Rest."""
-        if isinstance(self.layer, SpikingDense):
-            return self.layer.initial_state(batch)
-        return torch.zeros(batch, self.size), torch.zeros(batch, self.size)
-
-    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One step: the sum so far, [B, 1], and the new state."""
-        if self.spiking:
-            _, after = self.layer(x, state)
-            return self.readout(after.neuron.u), after
-        hidden, cell = self.layer(x, state)
-        return self.readout(hidden), (hidden, cell)
-
-
 class AddResult(NamedTuple):
     """What a run of the task gave.
 
@@ -141,11 +105,14 @@ class AddRun:
         torch.manual_seed(config.seed)
         self.config = config
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.network = AddNetwork(config.neuron, config.size)
+        notation = find_network(config.network)
+        if notation.readout.size != OUTPUTS:
+            raise ConfigError(f"the network {notation} of the Add-task must end in 1 output")
+        self.network = TaskNetwork(notation, (INPUTS,), config.neuron)
         if compile_step:
             self.network.compile()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
-        self.learner = Learner(self.network.parameters(), self.optimizer, config.learner)
+        self.learner = build_learner(self.network, self.optimizer, config.learner)
         self.losses: list[float] = []
 
     def advance(self) -> float:
@@ -245,7 +212,7 @@ def run_add(
 
 
 @torch.no_grad()
-def evaluate_add(network: AddNetwork, batch: Sequences) -> float:
+def evaluate_add(network: TaskNetwork, batch: Sequences) -> float:
     """Mean squared error of the read-out at the end of the sequences."""
     state = network.initial_state(len(batch.inputs))
     for t in range(batch.inputs.shape[1]):

@@ -200,3 +200,10 @@ def test_what_is_looked_for_is_a_setting(say):
     assert settings.sent_options(model_preset("spyv4-nano")).classes == ("cat", "dog")
     with pytest.raises(ArgumentError, match="unknown class 'lion'"):
         Settings(classes=("lion",)).read_options(model_preset("spyv4-nano"))
+
+
+def test_the_length_of_a_frame_of_events_comes_to_its_source(tmp_path):
+    path = tmp_path / "edge.bin"
+    path.touch()
+    source = load_settings({"source": str(path), "event_window_ms": 50.0}).open_source()
+    assert source.frame_rate == 20

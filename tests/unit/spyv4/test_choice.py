@@ -87,3 +87,30 @@ def test_no_more_threads_are_taken_than_are_of_use(monkeypatch, taken_ms, enough
     monkeypatch.setattr(choice, "read_time_ms", lambda *_: taken_ms[now])
     assert enough_threads(TorchRuntime(tiny_model(), CPU), (64, 64), budget_s=0) == enough
     assert now == before
+
+
+def test_one_lucky_read_does_not_settle_the_threads(monkeypatch) -> None:
+    """A core that others share is at times twice as fast."""
+    lucky = iter([9, 3, 9, 9])
+    monkeypatch.setattr(choice, "most_threads", lambda: 2)
+    now = 0
+
+    def settle(threads: int) -> None:
+        nonlocal now
+        now = threads
+
+    monkeypatch.setattr(torch, "set_num_threads", settle)
+    monkeypatch.setattr(choice, "MIN_ROUNDS", 3)
+    times: list[float] = []
+    monkeypatch.setattr(
+        choice,
+        "read_time_ms",
+        lambda *_: times.pop() if times else _pair(times, 5.0 if now == 2 else next(lucky)),
+    )
+    assert enough_threads(TorchRuntime(tiny_model(), CPU), (64, 64), budget_s=0) == 2
+
+
+def _pair(times: list[float], taken_ms: float) -> float:
+    """The read that wakes the threads; the one that counts is as long."""
+    times.append(taken_ms)
+    return taken_ms

@@ -113,6 +113,7 @@ def test_optional_values_may_be_none() -> None:
         (TrainingConfig, {"batch_size": 0}, "batch_size"),
         (TrainingConfig, {"reads": 2, "min_reads": 3}, r"min_reads must be in 0..2 \(reads\)"),
         (TrainingConfig, {"seed": -1}, "seed"),
+        (TrainingConfig, {"learner": LearnerConfig(kind="eprop")}, "detector must not be eprop"),
         (TrainingConfig, {"loss": LossConfig(balance=(1.0,))}, "one number a head, 2, not 1"),
         (TrainingConfig, {"repeat_threshold": 1.5}, "repeat_threshold"),
     ],

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ def test_cosine_rate_starts_after_the_warm_up() -> None:
     [
         ("adagrad", torch.optim.Adagrad),
         ("adam", torch.optim.Adam),
+        ("adamax", torch.optim.Adamax),
         ("adamw", torch.optim.AdamW),
         ("sgd", torch.optim.SGD),
     ],
@@ -93,5 +95,7 @@ def test_step_schedule_falls_to_a_tenth_at_each_share() -> None:
     config = OptimizerConfig(learning_rate=1.0, schedule="step", step_at=(0.5, 0.9))
     rates = [learning_rate(config, step, 10) for step in (0, 4, 5, 8, 9, 20)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    halved = replace(config, step_factor=0.5)
+    assert [learning_rate(halved, step, 10) for step in (4, 5, 9)] == [1.0, 0.5, 0.25]
     with pytest.raises(ConfigError, match="step_at must rise"):
         OptimizerConfig(step_at=(0.9, 0.5))

@@ -151,25 +151,25 @@ def test_another_picture_does_not_go_on(many, tmp_path, capsys):
     assert "another inputs (" in capsys.readouterr().err
 
 
-def test_the_precision_of_the_first_start_is_that_of_all(many, tmp_path, monkeypatch):
+def test_the_way_of_reading_of_the_first_start_is_that_of_all(many, tmp_path, monkeypatch):
     """Another machine would find another one the fastest."""
     out = tmp_path / "found.parquet"
     (many / "3.jpg").unlink()
     assert run(many, "--output", out) == 0
     path = out / RUN_FILE
     facts = json.loads(path.read_text())
-    assert facts["settled"] == {"precision": "float32"}
-    facts["settled"] = {"precision": "bfloat16"}
+    assert facts["settled"] == {"precision": "float32", "compile": False}
+    facts["settled"] = {"precision": "bfloat16", "compile": True}
     path.write_text(json.dumps(facts))
     asked, load = [], Detector.load
 
-    def note(*arguments, precision, **options):
-        asked.append(precision)
+    def note(*arguments, precision, compile, **options):
+        asked.append((precision, compile))
         return load(*arguments, **options)
 
     monkeypatch.setattr(Detector, "load", note)
     assert run(many, "--output", out) == 0
-    assert asked == ["auto", "bfloat16"]
+    assert asked == [("auto", False), ("bfloat16", True)]
 
 
 def test_a_folder_of_other_files_is_left_alone(many, tmp_path, capsys):

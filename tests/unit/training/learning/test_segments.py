@@ -22,6 +22,8 @@ from training.learning import Learner, Segment, segments
         ("tbptt", 3, 7, [(0, 2), (2, 5), (5, 7)]),
         ("fptt-k", 0, 200, [(k * 20, k * 20 + 20) for k in range(10)]),
         ("fptt-k", 0, 4, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+        ("eprop", 0, 5, [(0, 5)]),
+        ("eprop", 2, 7, [(0, 4), (4, 7)]),
     ],
 )
 def test_segments_of_each_rule(
@@ -32,7 +34,7 @@ def test_segments_of_each_rule(
 
 
 def test_segments_are_in_order_and_end_with_the_last_step() -> None:
-    for kind in ("plain", "fptt", "fptt-k", "tbptt", "bptt"):
+    for kind in ("plain", "fptt", "fptt-k", "tbptt", "bptt", "eprop"):
         for steps in range(1, 30):
             for updates in range(31):
                 config = LearnerConfig(kind=kind, updates=updates)  # type: ignore[arg-type]

@@ -14,7 +14,6 @@ from training.config import LearnerConfig
 from training.tasks.add import (
     LAST,
     AddConfig,
-    AddNetwork,
     AddRun,
     draw_sequences,
     evaluate_add,
@@ -36,7 +35,7 @@ def test_a_sequence_has_one_mark_in_each_half_and_their_sum() -> None:
 @pytest.mark.parametrize("neuron", ["ltc", "alif", "lstm"])
 def test_every_network_reads_out_a_number_a_sequence(neuron: str) -> None:
     torch.manual_seed(0)
-    network = AddNetwork(neuron, 16)
+    network = AddRun(AddConfig(neuron=neuron, network="2-16R-1")).network  # type: ignore[arg-type]
     batch = draw_sequences(4, 6, torch.Generator().manual_seed(0))
     state = network.initial_state(4)
     for t in range(6):
@@ -56,7 +55,7 @@ def test_short_sequences_are_learned(neuron: str) -> None:
             learner=LearnerConfig(kind="fptt-k", updates=3, alpha=0.5, adopt_running_mean=False),
             length=6,
             iterations=300,
-            size=32,
+            network="2-32R-1",
             learning_rate=1e-2,
         )
     )
@@ -66,7 +65,7 @@ def test_short_sequences_are_learned(neuron: str) -> None:
 
 
 def test_the_seed_decides_the_run() -> None:
-    config = AddConfig(length=4, iterations=3, size=8)
+    config = AddConfig(length=4, iterations=3, network="2-8R-1")
     assert run_add(config).losses == run_add(config).losses
     assert run_add(config).losses != run_add(replace(config, seed=1)).losses
 
@@ -76,7 +75,7 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_was_not_cut(tmp_path: Path, 
     """The epoch, after which FPTT adopts its running mean, ends between the two parts."""
     path = tmp_path / "run.pt"
     learner = LearnerConfig(kind=kind, adopt_running_mean=True)  # type: ignore[arg-type]
-    config = AddConfig(length=4, iterations=7, size=8, epoch=4, learner=learner)
+    config = AddConfig(length=4, iterations=7, network="2-8R-1", epoch=4, learner=learner)
     whole = run_add(config)
     run_add(replace(config, iterations=3), checkpoint=path)
     seen: list[int] = []
@@ -84,12 +83,26 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_was_not_cut(tmp_path: Path, 
     assert seen == [3, 4, 5, 6, 7]
     assert resumed == whole
     assert run_add(config, checkpoint=path) == whole  # with nothing left to do
-    with pytest.raises(ConfigError, match="a run with size = 8, not 9"):
-        run_add(replace(config, size=9), checkpoint=path)
+    with pytest.raises(ConfigError, match="a run with network = 2-8R-1, not 2-9R-1"):
+        run_add(replace(config, network="2-9R-1"), checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "losses"),
+    [
+        ("ltc", [0.26823, 0.22306, 0.19818]),
+        ("alif", [0.27294, 0.24731, 0.17669]),
+        ("lstm", [0.15925, 0.20166, 0.17258]),
+    ],
+)
+def test_runs_are_those_that_the_docs_report_of(neuron: str, losses: list[float]) -> None:
+    """How the network is built must not change what a seed gives (docs/add-task.json)."""
+    config = AddConfig(neuron=neuron, length=20, iterations=3)  # type: ignore[arg-type]
+    assert run_add(config).losses == pytest.approx(losses, rel=0.01)
 
 
 def test_an_epoch_has_as_many_batches_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, ended = AddRun(AddConfig(length=2, size=4, epoch=3)), []
+    run, ended = AddRun(AddConfig(length=2, network="2-4R-1", epoch=3)), []
     monkeypatch.setattr(run.learner, "end_epoch", lambda: ended.append(len(run.losses) + 1))
     for _ in range(7):
         run.advance()
@@ -97,7 +110,7 @@ def test_an_epoch_has_as_many_batches_as_stated(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_ends_early_once_it_is_good_enough() -> None:
-    config = AddConfig(length=2, iterations=300, size=4, stop_below=100.0)
+    config = AddConfig(length=2, iterations=300, network="2-4R-1", stop_below=100.0)
     assert len(run_add(config).losses) == LAST == 100  # before which there is no mean of them
     assert AddRun(config).recent == math.inf
 
@@ -118,3 +131,7 @@ def test_the_command_writes_what_the_run_gave(
     assert tasks_command(["list"]) == 0
     assert tasks_command(["run", "add", "--alpha", "-1"]) == 2
     assert "alpha must be greater than 0" in capsys.readouterr().err
+    assert tasks_command(["run", "add", "--epochs", "3"]) == 2
+    assert "the task add has no --epochs" in capsys.readouterr().err
+    assert tasks_command(["run", "add", "--network", "2-8R-2"]) == 2
+    assert "must end in 1 output" in capsys.readouterr().err
