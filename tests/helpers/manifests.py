@@ -48,7 +48,9 @@ WORKERS = closed(
     rayStartParams=TEXTS,
     template=ANYTHING,
 )
-AUTOSCALER = closed("", idleTimeoutSeconds=COUNT, securityContext=ANYTHING)
+AUTOSCALER = closed(
+    "", idleTimeoutSeconds=COUNT, securityContext=ANYTHING, volumeMounts=many(ANYTHING)
+)
 CLUSTER = closed(
     "rayVersion headGroupSpec workerGroupSpecs",
     rayVersion={"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},

@@ -1,13 +1,16 @@
 """The manifests of deploy/: as their kinds are to be, and of one mind with the settings."""
 
 import copy
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from packaging.version import Version
 
 from detector_app.cluster.shape import Shape
 from detector_app.http.connections import GRACE_S
@@ -67,8 +70,10 @@ def test_kuberay_runs_the_same_application_and_has_room_for_it():
     least, most = (cores * workers[name] // shape.cores for name in ("minReplicas", "maxReplicas"))
     assert least >= shape.limits[0]
     assert most > shape.limits[1], "a rollout needs room for one more"
-    closed = PODS["ray-head"]["spec"]["containers"][0]["securityContext"]
-    assert cluster["autoscalerOptions"]["securityContext"] == closed
+    head = PODS["ray-head"]["spec"]["containers"][0]
+    assert cluster["autoscalerOptions"]["securityContext"] == head["securityContext"]
+    (mount,) = cluster["autoscalerOptions"]["volumeMounts"]
+    assert mount in head["volumeMounts"]
 
 
 @pytest.mark.parametrize("key", MANIFESTS, ids=lambda key: "-".join(filter(None, key)))
@@ -196,6 +201,12 @@ def test_the_image_for_ray_is_built_with_it():
     image = PODS["ray-head"]["spec"]["containers"][0]["image"]
     assert f"docker build --build-arg EXTRAS=ray,onnx -t {image} ." in text
     assert image == PODS["ray-worker"]["spec"]["containers"][0]["image"]
+    extras = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    (least,) = re.findall(
+        r"ray\[.*\]>=(.+)", "\n".join(extras["project"]["optional-dependencies"]["ray"])
+    )
+    said = MANIFESTS["RayService", "spyv4-ray"]["spec"]["rayClusterConfig"]["rayVersion"]
+    assert Version(said) >= Version(least)
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import jsonschema
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector_app.cluster.front import Rules
 from detector_app.http.app import create_app
 from detector_app.settings import Settings
+from tests.helpers.manifests import COUNT, TEXT, TEXTS, closed, many
 from tests.helpers.promql import asked, finds
 from tests.unit.detector_app.lively import lively_detector
 from tests.unit.detector_app.serving import serving
@@ -22,6 +24,68 @@ from tests.unit.detector_app.test_front import Chosen, ask
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KEY = "an-open-secret-of-tests"
 AS_SECRET = {"Authorization": f"Bearer {KEY}"}
+
+
+SECONDS = {"type": "string", "pattern": r"^\d+[sm]$"}
+FOUND = closed(
+    "names", names=many(TEXT), type={"enum": ["A"]}, port=COUNT, refresh_interval=SECONDS
+)
+SCHEMAS = {
+    "prometheus.yml": closed(
+        "rule_files scrape_configs",
+        **{"global": closed("", scrape_interval=SECONDS, evaluation_interval=SECONDS)},
+        rule_files=many(TEXT),
+        scrape_configs=many(
+            closed(
+                "job_name",
+                job_name=TEXT,
+                authorization=closed("credentials_file", credentials_file=TEXT),
+                dns_sd_configs=many(FOUND),
+            )
+        ),
+    ),
+    "alerts.yml": closed(
+        "groups",
+        groups=many(
+            closed(
+                "name rules",
+                name=TEXT,
+                rules=many(
+                    closed(
+                        "alert expr labels annotations",
+                        **{"for": SECONDS},
+                        alert=TEXT,
+                        expr=TEXT,
+                        labels=TEXTS,
+                        annotations=TEXTS,
+                    )
+                ),
+            )
+        ),
+    ),
+    "grafana/datasources.yaml": closed(
+        "apiVersion datasources",
+        apiVersion={"const": 1},
+        datasources=many(
+            closed(
+                "name type url",
+                name=TEXT,
+                type=TEXT,
+                url=TEXT,
+                isDefault={"type": "boolean"},
+                jsonData=closed("", timeInterval=SECONDS),
+            )
+        ),
+    ),
+    "grafana/dashboards.yaml": closed(
+        "apiVersion providers",
+        apiVersion={"const": 1},
+        providers=many(
+            closed("name type options", name=TEXT, type=TEXT, options=closed("path", path=TEXT))
+        ),
+    ),
+}
+"""As far as the files use them; promtool knows the rest where it is there."""
 
 
 def loaded(name):
@@ -109,6 +173,15 @@ def test_what_is_no_expression_is_found_out():
 def test_everything_that_is_exported_is_shown(samples):
     shown = {series[0] for target in TARGETS.values() for series in asked(target["expr"]).series}
     assert {name for name, _ in samples if not name.endswith("_created")} == shown
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_files_are_as_prometheus_and_grafana_want_them(name):
+    jsonschema.validate(loaded(name), SCHEMAS[name])
+    wrong = loaded(name)
+    wrong["group"] = []
+    with pytest.raises(jsonschema.ValidationError, match="group"):
+        jsonschema.validate(wrong, SCHEMAS[name])
 
 
 def test_alerts_know_the_size_of_the_queue():
