@@ -1,0 +1,106 @@
+"""The image without a container engine: `python -m tests.load.image --root DIR`, as root.
+
+Debian's debootstrap fills DIR with what stands in for the base image. Then, read from the files
+themselves:
+
+1. the steps of the Dockerfile, each in that root, as its user, in its folder, with its environment;
+2. the entry point with the options of deploy/compose.yaml: only the volume and /tmp can be written
+   to, no capabilities, no network but a loopback interface, as the first process of its own. The
+   health checks of both files, /detect without and with the key, the compiled network, SIGTERM;
+3. once more, with what the first time left in the volume.
+
+DIR is left as it is, to be looked at and removed; nothing stays mounted on it. The address of a
+package index, certificates or wheels of this machine come from the command line:
+`--build-arg TORCH_INDEX=...`, `--bind FILE:/etc/pip.conf` (there while the steps are run alone).
+What it measured comes as JSON on the standard output, all else on the standard error.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from tests.load.image.building import build, make_base, size_mib
+from tests.load.image.reading import read_recipe
+from tests.load.image.root import leave_mounts, leave_network
+from tests.load.image.serving import KEY, read_service, serve
+
+CONTEXT = Path(__file__).parents[3]
+
+
+def build_arg(text: str) -> tuple[str, str]:
+    """NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def bind(text: str) -> tuple[Path, str]:
+    """SOURCE or SOURCE:TARGET."""
+    source, _, target = text.partition(":")
+    if not Path(source).exists():
+        raise argparse.ArgumentTypeError(f"there is no {source}")
+    return Path(source), target or source
+
+
+def empty_folder(text: str) -> Path:
+    """A new folder, or one without content; not where COPY would find it."""
+    folder = Path(text).resolve()
+    if folder.is_relative_to(CONTEXT):
+        raise argparse.ArgumentTypeError(f"{folder} lies in {CONTEXT}, which is copied into it")
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise argparse.ArgumentTypeError(f"{folder} is not empty; name a new folder")
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog="Needs debootstrap and iproute2."
+    )
+    parser.add_argument("--root", type=empty_folder, required=True, metavar="DIR", help="new")
+    parser.add_argument("--mirror", default="http://deb.debian.org/debian", help="of Debian")
+    parser.add_argument(
+        "--build-arg", type=build_arg, action="append", default=[], metavar="NAME=VALUE"
+    )
+    parser.add_argument(
+        "--bind",
+        type=bind,
+        action="append",
+        default=[],
+        metavar="SOURCE[:TARGET]",
+        help="file or folder of this machine to be read while the steps are run",
+    )
+    parser.add_argument(
+        "--built-seconds", type=float, default=600, help="to wait for the compiled network"
+    )
+    arguments = parser.parse_args()
+    recipe = read_recipe((CONTEXT / "Dockerfile").read_text(), dict(arguments.build_arg))
+    service = read_service(
+        (CONTEXT / "deploy" / "compose.yaml").read_text(), {"SPYV4_API_KEY": KEY}
+    )
+    leave_mounts()
+    started = time.perf_counter()
+    make_base(recipe.base, arguments.root, arguments.mirror)
+    result: dict[str, object] = {
+        "load_average": os.getloadavg()[0],
+        "base": {
+            "image": recipe.base,
+            "seconds": round(time.perf_counter() - started, 1),
+            "mib": size_mib(arguments.root),
+        },
+        "steps": build(recipe, arguments.root, CONTEXT, arguments.bind),
+        "mib": size_mib(arguments.root),
+    }
+    leave_network()
+    for name in ("first", "again"):
+        result[name] = serve(recipe, service, arguments.root, arguments.built_seconds)
+    json.dump(result, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Runs a root as the compose file has it run, and looks at it as its users and an engine do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import httpx
+import yaml
+from e2b_dockerfile_utils import ShellLex
+
+from detector_app.stream.demo import DemoSource
+from tests.load.image.reading import duration_s
+from tests.load.image.recipe import Health, Recipe, RecipeError
+from tests.load.image.root import command_in, mounted
+
+KEY = "an-open-secret-of-tests"
+NOT_TRIED = {"build", "image", "mem_limit", "ports", "restart"}
+"""Keys of the compose file that change nothing here: memory is measured, and not limited."""
+PRIVILEGES = {
+    "cap_drop": {"ALL": ["--bounding-set=-all", "--inh-caps=-all"]},
+    "security_opt": {"no-new-privileges:true": ["--no-new-privs"]},
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the compose file says of the container.
+
+    Attributes:
+        command: what follows the entry point.
+        environment: added to the image's.
+        writable: the volumes, beside /tmp, where the rest can only be read; None where it can be
+            written to.
+        restrictions: options of setpriv.
+        processes: how many there may be.
+        grace_s: how long it may take to end.
+        health: command of the health check.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    writable: tuple[str, ...] | None
+    restrictions: tuple[str, ...]
+    processes: int
+    grace_s: float
+    health: tuple[str, ...]
+
+
+def read_service(text: str, variables: Mapping[str, str]) -> Service:
+    """The only service of a compose file.
+
+    Args:
+        text: of the file.
+        variables: of the shell that the file is used in.
+
+    Raises:
+        RecipeError: for a key or value that is not known here.
+    """
+    (said,) = yaml.safe_load(text)["services"].values()
+    said = {key: value for key, value in said.items() if key not in NOT_TRIED}
+    shell = ShellLex("\\", env=variables, skip_unset_env=False)
+    restrictions = []
+    for key, known in PRIVILEGES.items():
+        for value in said.pop(key):
+            if value not in known:
+                raise RecipeError(f"{key} {value} is not known here; known: {', '.join(known)}")
+            restrictions += known[value]
+    folders = tuple(volume.split(":")[1] for volume in said.pop("volumes"))
+    if (temporary := said.pop("tmpfs")) != ["/tmp"]:
+        raise RecipeError(f"tmpfs {temporary} is not known here, /tmp is")
+    kind, *health = said.pop("healthcheck")["test"]
+    if kind != "CMD":
+        raise RecipeError(f"a health check by {kind} is not known here, by CMD it is")
+    environment = said.pop("environment").items()
+    service = Service(
+        command=tuple(said.pop("command")),
+        environment={name: shell.process_word(value) for name, value in environment},
+        writable=folders if said.pop("read_only") else None,
+        restrictions=tuple(restrictions),
+        processes=said.pop("pids_limit"),
+        grace_s=duration_s(said.pop("stop_grace_period")),
+        health=tuple(health),
+    )
+    if said:
+        raise RecipeError(f"{min(said)} of the compose file is not known here")
+    return service
+
+
+def serve(recipe: Recipe, service: Service, root: Path, built_s: float) -> dict[str, object]:
+    """From the start of the entry point to its end.
+
+    Args:
+        recipe: what the Dockerfile says.
+        service: what the compose file says.
+        root: the image.
+        built_s: how long to wait for the compiled network.
+    """
+    environment = {**recipe.place.environment, **service.environment}
+    place = replace(recipe.place, environment=environment)
+
+    def words(*command: str) -> list[str]:
+        return command_in(root, place, command, service.restrictions)
+
+    start = ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={root / 'proc'}"]
+    start += ["prlimit", f"--nproc={service.processes}"]
+    start += words(*recipe.entrypoint, *service.command)
+    url = f"http://127.0.0.1:{recipe.ports[0]}"
+    with mounted(root, writable=service.writable):
+        server = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        try:
+            result = wait_healthy(words(*recipe.health.command), recipe.health, server)
+            started = time.perf_counter()
+            subprocess.run(words(*service.health), timeout=recipe.health.timeout_s, check=True)
+            result["health_of_compose_s"] = round(time.perf_counter() - started, 2)
+            result |= ask(url, service.environment["SPYV4_API_KEY"])
+            result |= wait_built(url, server.pid, built_s)
+            return result | end(server, service.grace_s)
+        finally:
+            server.kill()  # and with it, by --kill-child, all that it started
+            server.wait()
+
+
+def wait_healthy(
+    check: list[str], health: Health, server: "subprocess.Popen[bytes]"
+) -> dict[str, object]:
+    """Ask as an engine does, only more often, until the answer is good."""
+    started = time.perf_counter()
+    until = started + health.start_period_s + health.retries * health.interval_s
+    tries = 0
+    while time.perf_counter() < until and server.poll() is None:
+        tries += 1
+        asked = time.perf_counter()
+        done = subprocess.run(
+            check, timeout=health.timeout_s, stderr=subprocess.DEVNULL, check=False
+        )
+        now = time.perf_counter()
+        if done.returncode == 0:
+            taken = {"healthy_s": now - started, "health_check_s": now - asked}
+            return {name: round(seconds, 2) for name, seconds in taken.items()} | {"checks": tries}
+        time.sleep(1)
+    raise RuntimeError(f"not healthy after {tries} checks; its log is on the standard error")
+
+
+def ask(url: str, key: str) -> dict[str, object]:
+    """Send a picture, without and with the key."""
+    data = cv2.imencode(".jpg", DemoSource().frame(0))[1].tobytes()
+    refused = httpx.post(f"{url}/detect", content=data, timeout=60)
+    started = time.perf_counter()
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.post(f"{url}/detect", content=data, headers=headers, timeout=60)
+    taken_s = round(time.perf_counter() - started, 2)
+    if (refused.status_code, answer.status_code) != (401, 200):
+        raise RuntimeError(f"/detect: {refused.status_code} without key, {answer.text} with it")
+    boxes = answer.json()["detections"]
+    return {"without_key": refused.status_code, "detect_s": taken_s, "boxes": len(boxes)}
+
+
+def wait_built(url: str, pid: int, seconds: float) -> dict[str, object]:
+    """Wait until the network is compiled, and see meanwhile what the container takes."""
+    started, most_mib, most_threads = time.perf_counter(), 0.0, 0
+    while True:
+        mib, threads = taken(pid)
+        most_mib, most_threads = max(most_mib, mib), max(most_threads, threads)
+        engine = httpx.get(f"{url}/api/health", timeout=10).json()["engine"]
+        passed = time.perf_counter() - started
+        if engine["build"] not in ("none", "building") or passed > seconds:
+            peak = {"peak_mib": round(most_mib), "peak_threads": most_threads}
+            return {"engine": engine, "built_s": round(passed, 1)} | peak
+        time.sleep(0.5)
+
+
+def taken(pid: int) -> tuple[float, int]:
+    """Proportional memory in MiB, and threads, of all that a process started."""
+    mib, threads = 0.0, 0
+    for child in children(pid):
+        try:
+            rows = Path(f"/proc/{child}/smaps_rollup").read_text().splitlines()[1:]
+            count = len(list(Path(f"/proc/{child}/task").iterdir()))
+            below = taken(child)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        (kib,) = (int(row.split()[1]) for row in rows if row.startswith("Pss:"))
+        mib, threads = mib + kib / 1024 + below[0], threads + count + below[1]
+    return mib, threads
+
+
+def children(pid: int) -> list[int]:
+    """What a process started."""
+    folder = Path(f"/proc/{pid}/task")
+    return [
+        int(word) for task in folder.iterdir() for word in (task / "children").read_text().split()
+    ]
+
+
+def end(server: "subprocess.Popen[bytes]", grace_s: float) -> dict[str, object]:
+    """Ask the first process of the container to end, as an engine does."""
+    (first,) = children(server.pid)
+    started = time.perf_counter()
+    os.kill(first, signal.SIGTERM)
+    try:
+        code = server.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"it did not end within {grace_s} s of SIGTERM") from None
+    return {"end_s": round(time.perf_counter() - started, 2), "exit_code": code}
