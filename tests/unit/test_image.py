@@ -1,5 +1,8 @@
 """How the Dockerfile and the compose file are read, where no engine does it."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,7 +86,8 @@ def test_another_stage_is_chosen_by_a_build_argument():
     recipe = read_recipe(SMALL, {"DEVICE": "cuda"})
     assert recipe.base == "debian:1"
     assert recipe.steps[0].command[-1] == "echo never"
-    assert recipe.steps[1].place.environment["MIRROR"] == "none"
+    arguments = recipe.steps[1].place.environment
+    assert (arguments["MIRROR"], arguments["VERSION"]) == ("none", "1")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +134,9 @@ def test_our_dockerfile_and_compose_file_are_understood():
     assert [run.place.user for run in runs] == ["root", "root", "spyv4"]
     assert runs[-1].place.environment["TORCH_INDEX"] == "file:///torch"
     assert recipe.place.environment["CUDA_VISIBLE_DEVICES"] == ""
+    # The first process must take signals from its first moment on.
+    assert recipe.entrypoint[:2] == ("tini", "--")
+    assert " tini " in runs[0].command[-1]
     text = (ROOT / "deploy" / "compose.yaml").read_text()
     service = read_service(text, {"SPYV4_API_KEY": "secret"})
     assert service.environment == {"SPYV4_API_KEY": "secret", "SPYV4_SOURCE": "none"}
@@ -144,6 +151,85 @@ def test_our_dockerfile_and_compose_file_are_understood():
         )
     with pytest.raises(RecipeError, match="cap_drop CHOWN is not known here"):
         read_service(text.replace("[ALL]", "[CHOWN]"), {"SPYV4_API_KEY": "secret"})
+
+
+MOUNTS = """
+import sys
+from pathlib import Path
+from tests.load.image.root import leave_mounts, mounted
+
+root, bound = Path(sys.argv[1]), Path(sys.argv[2])
+leave_mounts()
+with mounted(root, [(bound, "/etc/bound")]):
+    assert (root / "etc" / "bound").read_text() == "bound"
+    assert (root / "proc" / "self").exists()
+    (root / "dev" / "null").write_text("gone")
+    (root / "etc" / "new").touch()
+with mounted(root, writable=["/kept"]):
+    (root / "kept" / "new").touch()
+    (root / "tmp" / "lost").touch()
+    assert not (root / "etc" / "bound").read_text()
+    try:
+        (root / "etc" / "newer").touch()
+    except OSError as error:
+        print(error.strerror)
+assert not (root / "tmp" / "lost").exists()
+try:
+    with mounted(root):
+        print("mounts", Path("/proc/self/mounts").read_text().count(str(root)))
+        raise KeyError
+except KeyError:
+    print("mounts", Path("/proc/self/mounts").read_text().count(str(root)))
+with mounted(root):
+    print("mounts left to the end", flush=True)
+    __import__("os")._exit(7)
+"""
+
+
+def may_mount():
+    """Whether this is a Linux where we are root, and not ourselves in a container."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    done = subprocess.run([unshare, "--mount", "true"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="mounting is not allowed here")
+def test_only_what_compose_says_can_be_written_and_nothing_stays_mounted(image, tmp_path):
+    for name in ("proc", "sys", "dev", "tmp", "kept"):
+        (image / name).mkdir()
+    bound = tmp_path / "bound"
+    bound.write_text("bound")
+    # Mounts are passed on from here to whoever does not refuse them, and back, as under systemd.
+    shared = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "shared",
+        "sh",
+        "-c",
+        '"$@"; echo $?; mount',
+        "",
+    ]
+    done = subprocess.run(
+        [*shared, sys.executable, "-c", MOUNTS, image, bound],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = ["Read-only file system", "mounts 5", "mounts 0", "mounts left to the end", "7"]
+    assert (done.stdout.splitlines()[:5], done.stderr) == (said, "")
+    assert str(image) not in done.stdout
+    assert sorted(path.name for path in (image / "etc").iterdir()) == [
+        "bound",
+        "group",
+        "new",
+        "passwd",
+    ]
+    assert [path.name for path in (image / "kept").iterdir()] == ["new"]
+    assert not any((image / "dev").iterdir())
 
 
 @pytest.fixture

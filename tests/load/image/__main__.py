@@ -7,7 +7,8 @@ themselves:
 2. the entry point with the options of deploy/compose.yaml: only the volume and /tmp can be written
    to, no capabilities, no network but a loopback interface, as the first process of its own. The
    health checks of both files, /detect without and with the key, the compiled network, SIGTERM;
-3. once more, with what the first time left in the volume.
+3. once more, with what the first time left in the volume; and before both, a start that ends while
+   the server is starting, and one that ends while the network is being compiled.
 
 DIR is left as it is, to be looked at and removed; nothing stays mounted on it. The address of a
 package index, certificates or wheels of this machine come from the command line:
@@ -25,7 +26,7 @@ from pathlib import Path
 from tests.load.image.building import build, make_base, size_mib
 from tests.load.image.reading import read_recipe
 from tests.load.image.root import leave_mounts, leave_network
-from tests.load.image.serving import KEY, read_service, serve
+from tests.load.image.serving import KEY, read_service, serve, stop_early
 
 CONTEXT = Path(__file__).parents[3]
 
@@ -96,8 +97,13 @@ def main() -> None:
         "mib": size_mib(arguments.root),
     }
     leave_network()
-    for name in ("first", "again"):
-        result[name] = serve(recipe, service, arguments.root, arguments.built_seconds)
+    result["stopped_at_start"] = stop_early(recipe, service, arguments.root)
+    for name, seconds in (
+        ("stopped_while_compiling", 0.0),
+        ("compiled", arguments.built_seconds),
+        ("again", arguments.built_seconds),
+    ):
+        result[name] = serve(recipe, service, arguments.root, seconds)
     json.dump(result, sys.stdout, indent=1)
     print()
 

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,11 @@ from tests.load.image.root import command_in, mounted
 KEY = "an-open-secret-of-tests"
 NOT_TRIED = {"build", "image", "mem_limit", "ports", "restart"}
 """Keys of the compose file that change nothing here: memory is measured, and not limited."""
+PEACEFUL = (0, 128 + signal.SIGTERM)
+"""Exit codes of a container that was told to end: of the server, and of tini where it has not begun
+to listen to signals."""
+DIES_ALONG = ("--pdeathsig", "KILL")
+"""Options of setpriv: end with the parent. Said anew in the root, where the user changes."""
 PRIVILEGES = {
     "cap_drop": {"ALL": ["--bounding-set=-all", "--inh-caps=-all"]},
     "security_opt": {"no-new-privileges:true": ["--no-new-privs"]},
@@ -92,6 +98,47 @@ def read_service(text: str, variables: Mapping[str, str]) -> Service:
     return service
 
 
+@contextmanager
+def running(
+    recipe: Recipe, service: Service, root: Path
+) -> Iterator[tuple["subprocess.Popen[bytes]", Callable[..., list[str]]]]:
+    """The entry point at work, with the words that run a command beside it; killed at the end.
+
+    It is the first process of its own, as in a container: a signal that such a one does not handle
+    is not delivered.
+
+    Args:
+        recipe: what the Dockerfile says.
+        service: what the compose file says.
+        root: the image.
+    """
+    environment = {**recipe.place.environment, **service.environment}
+    place = replace(recipe.place, environment=environment)
+
+    def words(*command: str) -> list[str]:
+        return command_in(root, place, command, [*DIES_ALONG, *service.restrictions])
+
+    start = ["setpriv", *DIES_ALONG, "unshare", "--pid", "--fork", f"--mount-proc={root / 'proc'}"]
+    start += ["prlimit", f"--nproc={service.processes}"]
+    start += words(*recipe.entrypoint, *service.command)
+    with mounted(root, writable=service.writable):
+        server = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        try:
+            yield server, words
+        finally:
+            server.kill()  # and with it all that it started
+            server.wait()
+
+
+def stop_early(
+    recipe: Recipe, service: Service, root: Path, after_s: float = 0.5
+) -> dict[str, object]:
+    """Start, and end amid the start."""
+    with running(recipe, service, root) as (server, _):
+        time.sleep(after_s)
+        return end(server, service.grace_s)
+
+
 def serve(recipe: Recipe, service: Service, root: Path, built_s: float) -> dict[str, object]:
     """From the start of the entry point to its end.
 
@@ -101,29 +148,15 @@ def serve(recipe: Recipe, service: Service, root: Path, built_s: float) -> dict[
         root: the image.
         built_s: how long to wait for the compiled network.
     """
-    environment = {**recipe.place.environment, **service.environment}
-    place = replace(recipe.place, environment=environment)
-
-    def words(*command: str) -> list[str]:
-        return command_in(root, place, command, service.restrictions)
-
-    start = ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={root / 'proc'}"]
-    start += ["prlimit", f"--nproc={service.processes}"]
-    start += words(*recipe.entrypoint, *service.command)
     url = f"http://127.0.0.1:{recipe.ports[0]}"
-    with mounted(root, writable=service.writable):
-        server = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-        try:
-            result = wait_healthy(words(*recipe.health.command), recipe.health, server)
-            started = time.perf_counter()
-            subprocess.run(words(*service.health), timeout=recipe.health.timeout_s, check=True)
-            result["health_of_compose_s"] = round(time.perf_counter() - started, 2)
-            result |= ask(url, service.environment["SPYV4_API_KEY"])
-            result |= wait_built(url, server.pid, built_s)
-            return result | end(server, service.grace_s)
-        finally:
-            server.kill()  # and with it, by --kill-child, all that it started
-            server.wait()
+    with running(recipe, service, root) as (server, words):
+        result = wait_healthy(words(*recipe.health.command), recipe.health, server)
+        started = time.perf_counter()
+        subprocess.run(words(*service.health), timeout=recipe.health.timeout_s, check=True)
+        result["health_of_compose_s"] = round(time.perf_counter() - started, 2)
+        result |= ask(url, service.environment["SPYV4_API_KEY"])
+        result |= wait_built(url, server.pid, root / "tmp", built_s)
+        return result | end(server, service.grace_s)
 
 
 def wait_healthy(
@@ -161,17 +194,37 @@ def ask(url: str, key: str) -> dict[str, object]:
     return {"without_key": refused.status_code, "detect_s": taken_s, "boxes": len(boxes)}
 
 
-def wait_built(url: str, pid: int, seconds: float) -> dict[str, object]:
-    """Wait until the network is compiled, and see meanwhile what the container takes."""
-    started, most_mib, most_threads = time.perf_counter(), 0.0, 0
+def wait_built(url: str, pid: int, temporary: Path, seconds: float) -> dict[str, object]:
+    """Wait until the network is compiled, and see meanwhile what the container takes.
+
+    Args:
+        url: of the server.
+        pid: what it was started by.
+        temporary: the folder in memory.
+        seconds: how long to wait; 0 for not at all.
+
+    Raises:
+        RuntimeError: if compiling fails or takes longer.
+    """
+    started, most_mib, most_threads, most_temporary_mib = time.perf_counter(), 0.0, 0, 0.0
     while True:
         mib, threads = taken(pid)
+        space = os.statvfs(temporary)
+        temporary_mib = (space.f_blocks - space.f_bfree) * space.f_frsize / 2**20
         most_mib, most_threads = max(most_mib, mib), max(most_threads, threads)
+        most_temporary_mib = max(most_temporary_mib, temporary_mib)
         engine = httpx.get(f"{url}/api/health", timeout=10).json()["engine"]
         passed = time.perf_counter() - started
-        if engine["build"] not in ("none", "building") or passed > seconds:
-            peak = {"peak_mib": round(most_mib), "peak_threads": most_threads}
-            return {"engine": engine, "built_s": round(passed, 1)} | peak
+        if engine["build"] == "done" or seconds == 0:
+            return {
+                "engine": engine,
+                "built_s": round(passed, 1),
+                "peak_mib": round(most_mib),
+                "peak_tmp_mib": round(most_temporary_mib),
+                "peak_threads": most_threads,
+            }
+        if engine["build"] == "failed" or passed > seconds:
+            raise RuntimeError(f"after {passed:.0f} s the network is not compiled: {engine}")
         time.sleep(0.5)
 
 
@@ -207,4 +260,6 @@ def end(server: "subprocess.Popen[bytes]", grace_s: float) -> dict[str, object]:
         code = server.wait(grace_s)
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"it did not end within {grace_s} s of SIGTERM") from None
+    if code not in PEACEFUL:
+        raise RuntimeError(f"after SIGTERM its exit code is {code}; expected one of {PEACEFUL}")
     return {"end_s": round(time.perf_counter() - started, 2), "exit_code": code}
