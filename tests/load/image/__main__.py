@@ -79,33 +79,32 @@ def main() -> None:
         "--built-seconds", type=float, default=600, help="to wait for the compiled network"
     )
     arguments = parser.parse_args()
+    result: dict[str, object] = {"load_average": os.getloadavg()[0]}
+    try:
+        measure(arguments, result)
+    finally:  # what there is, also where the rest failed
+        json.dump(result, sys.stdout, indent=1)
+        print()
+
+
+def measure(arguments: argparse.Namespace, result: dict[str, object]) -> None:
+    """Build and run the image, and note in `result` what was seen."""
+    root = arguments.root
     recipe = read_recipe((CONTEXT / "Dockerfile").read_text(), dict(arguments.build_arg))
-    service = read_service(
-        (CONTEXT / "deploy" / "compose.yaml").read_text(), {"SPYV4_API_KEY": KEY}
-    )
+    compose = (CONTEXT / "deploy" / "compose.yaml").read_text()
+    service = read_service(compose, {"SPYV4_API_KEY": KEY})
     leave_mounts()
     started = time.perf_counter()
-    make_base(recipe.base, arguments.root, arguments.mirror)
-    result: dict[str, object] = {
-        "load_average": os.getloadavg()[0],
-        "base": {
-            "image": recipe.base,
-            "seconds": round(time.perf_counter() - started, 1),
-            "mib": size_mib(arguments.root),
-        },
-        "steps": build(recipe, arguments.root, CONTEXT, arguments.bind),
-        "mib": size_mib(arguments.root),
-    }
+    make_base(recipe.base, root, arguments.mirror)
+    seconds = round(time.perf_counter() - started, 1)
+    result["base"] = {"image": recipe.base, "seconds": seconds, "mib": size_mib(root)}
+    result["steps"] = build(recipe, root, CONTEXT, arguments.bind)
+    result["mib"] = size_mib(root)
     leave_network()
-    result["stopped_at_start"] = stop_early(recipe, service, arguments.root)
-    for name, seconds in (
-        ("stopped_while_compiling", 0.0),
-        ("compiled", arguments.built_seconds),
-        ("again", arguments.built_seconds),
-    ):
-        result[name] = serve(recipe, service, arguments.root, seconds)
-    json.dump(result, sys.stdout, indent=1)
-    print()
+    result["stopped_at_start"] = stop_early(recipe, service, root)
+    result["stopped_while_compiling"] = serve(recipe, service, root, 0.0)
+    result["compiled"] = serve(recipe, service, root, arguments.built_seconds)
+    result["again"] = serve(recipe, service, root, arguments.built_seconds)
 
 
 if __name__ == "__main__":
