@@ -166,12 +166,10 @@ FOR_A_WHILE = "n=0; while [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done"
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="there is no /proc")
 def test_the_end_is_in_peace_and_in_time():
     with started(f"trap 'exit 0' TERM; echo ready; {FOR_A_WHILE}") as server:
-        assert end(server, 10.0)["exit_code"] == 0
-    with started("echo ready; exec sleep 5") as server:
-        assert end(server, 10.0)["exit_code"] == 143
+        assert end(server, 10.0)["end_s"] < 10
     with (
         started(f"trap 'exit 3' TERM; echo ready; {FOR_A_WHILE}") as server,
-        pytest.raises(RuntimeError, match="its exit code is 3; expected one of"),
+        pytest.raises(RuntimeError, match="its exit code is 3; expected 0"),
     ):
         end(server, 10.0)
     with (
