@@ -5,6 +5,7 @@
 #   docker run --rm -p 8000:8000 -e SPYV4_API_KEY=... spyv4             # for whoever has the key
 #   docker build --build-arg DEVICE=cuda -t spyv4:cuda .    # NVIDIA GPU
 #   docker run --rm --gpus all -p 8000:8000 -e SPYV4_API_KEY=... spyv4:cuda
+#   docker build --build-arg EXTRAS=ray,onnx -t spyv4:ray . # for clusters of Ray (deploy/kubernetes/rayservice.yaml)
 #   docker run --rm -p 9000:9000 -e SPYV4_API_KEY=... -e SPYV4_PORT=9000 spyv4   # another port
 #   docker run --rm -p 8000:8000 -e SPYV4_API_KEY=... -e SPYV4_ALLOWED_HOST=spikes.example,192.168.1.5 spyv4
 #       # reached as http://localhost:8000 and, from elsewhere, under these names or addresses alone
@@ -22,6 +23,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 FROM ${DEVICE}
 ARG TORCH_INDEX=
+ARG EXTRAS=app,onnx
 
 # Libraries of the system that OpenCV's wheel loads; the compiler with which the network is compiled
 # for the processor that it finds itself on, beside the first minutes of work; and what is to be the
@@ -39,8 +41,10 @@ COPY --chown=spyv4:spyv4 . .
 
 RUN python3 -m venv .venv \
     && .venv/bin/python -m pip install --no-cache-dir --constraint requirements.lock \
-        ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --editable '.[app,onnx]'
+        ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --editable ".[${EXTRAS}]"
 
+# The path is for what starts other programs of the environment, as KubeRay does with `ray`.
+ENV PATH=/home/spyv4/app/.venv/bin:$PATH
 ENV OMP_WAIT_POLICY=PASSIVE SPYV4_HOST=0.0.0.0 SPYV4_PORT=8000
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \

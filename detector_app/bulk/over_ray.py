@@ -28,8 +28,9 @@ def over_ray(
     def execute(task: Task, parts: Sequence[Part]) -> Iterator[Done]:
         cluster.connect()
         import ray
+        import ray.data  # sets the level of its log
 
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         there = ray.cluster_resources()

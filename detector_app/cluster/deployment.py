@@ -167,6 +167,7 @@ def application(settings: Settings, shape: Shape, host: str | None = None) -> se
     front = serve.deployment(serve.ingress()(Front)).options(
         name=FRONT,
         num_replicas=shape.fronts,
+        max_replicas_per_node=1,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=MANY,
         graceful_shutdown_timeout_s=DRAIN_S,

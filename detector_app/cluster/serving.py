@@ -37,7 +37,9 @@ def serve_on(cluster: Cluster, settings: Settings, replicas: str) -> int:
     from detector_app.cluster.deployment import application
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    shape = Shape(replicas=replicas, cores=cores_each(ray.cluster_resources()["CPU"], replicas))
+    machines = sum(node["Alive"] for node in ray.nodes())
+    cores = cores_each(ray.cluster_resources()["CPU"], replicas)
+    shape = Shape(replicas=replicas, cores=cores, fronts=machines)
     http = {"host": settings.host, "port": settings.port}
     location = "HeadOnly" if cluster.address is None else "EveryNode"
     serve.start(proxy_location=location, http_options=http)

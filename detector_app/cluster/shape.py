@@ -19,7 +19,8 @@ class Shape:
             Serve chooses by how busy they are.
         cores: of each, with which it computes, at least 1.
         gpus: of each, such as 0.25 for four to a GPU.
-        fronts: processes that hand requests on, at least 1.
+        fronts: processes that hand requests on, at least 1, one a machine at most: as many as there
+            are machines, so that what comes in at one is lost with no other.
         busy: what a replica has to do at a time when another one would be started: requests and
             streams; a step of the network takes eight.
     """

@@ -1,7 +1,8 @@
 """How replicas stand up to loss and change: `python -m tests.load.cluster --json FILE`.
 
-Starts two Ray nodes on this machine (`--local`: `spyv4-serve --ray` alone), deploys two replicas
-with the shipped weights, and measures under 16 clients that post pictures without pause:
+Starts two Ray nodes of one core each on this machine, the second in a network namespace of its own
+with an address of its own (which needs root and `ip`), deploys two replicas with the shipped
+weights, and measures under 16 clients that post pictures to the first node without pause:
 
 1. one live stream whose state is carried: whether it is for 1,000 frames;
 2. a replica is killed (SIGKILL): what clients were answered, and what its streams were told;
@@ -33,6 +34,7 @@ from spyv4.weights import load_weights
 SERVE = "import sys; from detector_app.commands.serve import serve_command as c; sys.exit(c())"
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 CLIENTS, FRAMES = 16, 1000
+NAMESPACE, HEAD, WORKER = "spyv4-worker", "10.213.0.1", "10.213.0.2"
 
 
 def post(url, picture, clients, during):
@@ -141,6 +143,20 @@ def replicas(url):
         return 0
 
 
+def make_namespace():
+    """A network for the second node, joined to this one by a cable."""
+    for words in (
+        f"netns add {NAMESPACE}",
+        f"link add spyv4-a type veth peer name spyv4-b netns {NAMESPACE}",
+        f"addr add {HEAD}/24 dev spyv4-a",
+        "link set spyv4-a up",
+        f"-n {NAMESPACE} addr add {WORKER}/24 dev spyv4-b",
+        f"-n {NAMESPACE} link set spyv4-b up",
+        f"-n {NAMESPACE} link set lo up",
+    ):
+        subprocess.run(("ip", *words.split()), check=True)
+
+
 def end_session(leader):
     """Kill a process and all of its session."""
     os.killpg(leader, signal.SIGKILL)
@@ -169,29 +185,30 @@ def main():
         print(name, json.dumps(facts), flush=True)
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
-    head = ["start", "--head", "--node-ip-address=127.0.0.1", "--port=6479", "--num-cpus=1"]
+    head = ["start", "--head", f"--node-ip-address={HEAD}", "--port=6479", "--num-cpus=1"]
     head.append("--include-dashboard=false")
-    node = ["start", "--address=127.0.0.1:6479", "--num-cpus=1"]
+    node = ["start", f"--address={HEAD}:6479", f"--node-ip-address={WORKER}", "--num-cpus=1"]
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     started = []
 
-    def ray(*words):
-        command = [*RAY, *words, "--block"]
+    def ray(*words, inside=()):
+        command = [*inside, *RAY, *words, "--block"]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
         )
         started.append(process)
 
     def deploy(weights):
-        command = [sys.executable, "-c", SERVE, "--ray", "--ray-address", "127.0.0.1:6479"]
+        command = [sys.executable, "-c", SERVE, "--ray", "--ray-address", f"{HEAD}:6479"]
         command += ["--replicas", "2", "--port", str(arguments.port), "--insecure"]
         command += ["--source", "demo", "--weights", str(weights)]
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
     try:
+        make_namespace()
         ray(*head)
         time.sleep(10)
-        ray(*node)
+        ray(*node, inside=("ip", "netns", "exec", NAMESPACE))
         time.sleep(10)
         began = time.monotonic()
         deploy("spyv4-nano")
@@ -244,6 +261,7 @@ def main():
             process.terminate()
         for process in started:
             process.wait(60)
+        subprocess.run(("ip", "netns", "delete", NAMESPACE), check=False)
 
 
 if __name__ == "__main__":

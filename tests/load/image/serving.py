@@ -56,7 +56,7 @@ class Service:
 
 
 def read_service(text: str, variables: Mapping[str, str]) -> Service:
-    """The only service of a compose file.
+    """The service `spyv4` of a compose file.
 
     Args:
         text: of the file.
@@ -65,8 +65,8 @@ def read_service(text: str, variables: Mapping[str, str]) -> Service:
     Raises:
         RecipeError: for a key or value that is not known here.
     """
-    (said,) = yaml.safe_load(text)["services"].values()
-    said = {key: value for key, value in said.items() if key not in NOT_TRIED}
+    service = yaml.safe_load(text)["services"]["spyv4"]
+    said = {key: value for key, value in service.items() if key not in NOT_TRIED}
     shell = ShellLex("\\", env=variables, skip_unset_env=False)
     restrictions = []
     for key, known in PRIVILEGES.items():
@@ -81,7 +81,7 @@ def read_service(text: str, variables: Mapping[str, str]) -> Service:
     if kind != "CMD":
         raise RecipeError(f"a health check by {kind} is not known here, by CMD it is")
     environment = said.pop("environment").items()
-    service = Service(
+    result = Service(
         command=tuple(said.pop("command")),
         environment={name: shell.process_word(value) for name, value in environment},
         writable=folders if said.pop("read_only") else None,
@@ -92,7 +92,7 @@ def read_service(text: str, variables: Mapping[str, str]) -> Service:
     )
     if said:
         raise RecipeError(f"{min(said)} of the compose file is not known here")
-    return service
+    return result
 
 
 @contextmanager

@@ -163,8 +163,8 @@ def test_the_way_of_reading_of_the_first_start_is_that_of_all(many, tmp_path, mo
     path.write_text(json.dumps(facts))
     asked, load = [], Detector.load
 
-    def note(*arguments, precision, compile, **options):
-        asked.append((precision, compile))
+    def note(*arguments, **options):
+        asked.append((options.pop("precision"), options.pop("compile")))
         return load(*arguments, **options)
 
     monkeypatch.setattr(Detector, "load", note)
