@@ -25,10 +25,12 @@ FROM ${DEVICE}
 ARG TORCH_INDEX=
 ARG EXTRAS=app,onnx
 
-# Libraries of the system that OpenCV's wheel loads; and the compiler with which the network is
-# compiled for the processor that it finds itself on, beside the first minutes of work.
+# Libraries of the system that OpenCV's wheel loads; the compiler with which the network is compiled
+# for the processor that it finds itself on, beside the first minutes of work; and what is to be the
+# first process, since to such a one no signal is delivered that it does not handle yet: a server
+# that is stopped while it starts would go on until it is killed. To end by SIGTERM is no failure.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++ libgl1 libglib2.0-0 libxcb1 \
+    && apt-get install --yes --no-install-recommends g++ libgl1 libglib2.0-0 libxcb1 tini \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --uid 1000 spyv4 \
@@ -48,4 +50,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD [".venv/bin/python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['SPYV4_PORT'] + '/api/health', timeout=4)"]
 
-ENTRYPOINT [".venv/bin/spyv4-serve"]
+ENTRYPOINT ["tini", "-e", "143", "--", ".venv/bin/spyv4-serve"]
