@@ -31,6 +31,10 @@ class SpikeFileError(SPYv4Error):
     """A file of spikes is missing, damaged, or of another format."""
 
 
+class TableError(SPYv4Error):
+    """A table of detections is incomplete, damaged, or of another run."""
+
+
 class ImageError(SPYv4Error):
     """A picture cannot be read, or is not a picture, or is too large."""
 

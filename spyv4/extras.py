@@ -10,6 +10,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "events": ("faery",),
     "nir": ("nir",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "parquet": ("pyarrow",),
+    "ray": ("pyarrow", "ray"),
     "track": ("supervision", "trackers"),
     "train": (
         "albumentations",

@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detector_app.cluster.connecting import require_ray
 from detector_app.commands.options import add_event_window, add_model_options
 from spyv4.choices import MAX_READS
 from spyv4.commandline import (
@@ -17,6 +19,23 @@ from spyv4.commandline import (
 )
 from spyv4.errors import ArgumentError
 from spyv4.extras import require_extra
+
+PARTITION = 128
+"""Pictures a file of a table, where nobody says: less than a minute of work."""
+RAY_ONLY = ("ray_address", "actors")
+BULK_ONLY = ("partition", "ray", *RAY_ONLY)
+ONE_BY_ONE = (
+    "json",
+    "jsonl",
+    "coco",
+    "save_txt",
+    "crop",
+    "save_spikes",
+    "save_potentials",
+    "track",
+    "count",
+)
+"""Options of one kind of output, by the names of their values."""
 
 if TYPE_CHECKING:
     from detector_app.detecting.looking import Looker
@@ -31,13 +50,18 @@ def detect_command(argv: list[str] | None = None) -> int:
         "spyv4-detect photos/ clip.mp4 --output found --json found/boxes.json",
     )
     parser.add_argument(
-        "paths", nargs="+", type=_path, metavar="PATH", help="pictures, clips or folders of them"
+        "paths",
+        nargs="+",
+        type=_path,
+        metavar="PATH",
+        help="pictures, clips, folders of them, or patterns in quotes ('photos/**/*.jpg')",
     )
     parser.add_argument(
         "--recursive", action="store_true", help="look into the folders of folders, too"
     )
     _add_outputs(parser.add_argument_group("what is written"))
     _add_looking(parser.add_argument_group("how it is looked at"))
+    _add_bulk(parser.add_argument_group("very many, into a table (--output NAME.parquet)"))
     add_model_options(parser)
     return run_command(parser, _detect, argv)
 
@@ -49,7 +73,8 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         type=Path,
         default=Path("detected"),
         metavar="DIR",
-        help="folder for annotated copies and all that names no file of its own (%(default)s)",
+        help="folder for annotated copies and all that names no file of its own (%(default)s); "
+        "one called parquet, or NAME.parquet, gets a table and nothing else",
     )
     add(
         "--save",
@@ -102,7 +127,24 @@ def _add_looking(group: argparse._ArgumentGroup) -> None:
     add("--track", action="store_true", help="number the objects of a clip (extra track)")
 
 
+def _add_bulk(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--partition",
+        type=positive,
+        metavar="N",
+        help=f"pictures a file ({PARTITION}); a clip has a file of its own. The same command again "
+        "goes on after the files that are there",
+    )
+    add("--ray", action="store_true", help="several processes or machines at a time (extra ray)")
+    add("--ray-address", metavar="HOST:PORT", help="a cluster that runs; auto for the one here")
+    add("--actors", type=positive, metavar="N", help="processes (one a core, or one a GPU)")
+
+
 def _detect(arguments: argparse.Namespace) -> int:
+    if is_bulk(arguments.output):
+        return _detect_bulk(arguments)
+    require_none(arguments, BULK_ONLY, "--output NAME.parquet alone; name such a folder")
     from detector_app.detecting.inputs import Targets, find_inputs
     from detector_app.detecting.job import Job
     from detector_app.detecting.outputs import NamedFiles, Outputs
@@ -153,6 +195,43 @@ def _detect(arguments: argparse.Namespace) -> int:
     return EXIT_USAGE if problems or job.problems else EXIT_OK
 
 
+def _detect_bulk(arguments: argparse.Namespace) -> int:
+    """Into a table, part by part."""
+    require_none(arguments, ONE_BY_ONE, "other kinds of --output; a table holds boxes alone")
+    if not arguments.ray:
+        require_none(arguments, RAY_ONLY, "--ray; add that")
+    else:
+        require_ray()
+    from detector_app.bulk.job import BulkJob, Executor
+    from detector_app.bulk.over_ray import over_ray
+    from detector_app.cluster.connecting import Cluster
+    from detector_app.detecting.inputs import find_inputs
+    from detector_app.detecting.stopping import stop_on_interrupt
+    from detector_app.settings import load_settings
+    from detector_app.stream.recordings import require_reader
+    from detector_app.stream.sources import quieten
+
+    quieten()
+    inputs, problems = find_inputs(arguments.paths, recursive=arguments.recursive)
+    if problems:
+        raise ArgumentError("; ".join(problems))
+    for item in inputs:
+        require_reader(item.path)
+    settings = load_settings(vars(arguments) | {"max_reads": MAX_READS})
+    pictures = arguments.partition or PARTITION
+    job = BulkJob(inputs, arguments.output, settings, pictures=pictures, every=arguments.every)
+    cluster = Cluster(arguments.ray_address)
+    execute: Executor = over_ray(cluster, arguments.actors) if arguments.ray else job.here
+    with stop_on_interrupt() as stop:
+        job.run(execute, stop, say=print, terminal=sys.stderr)
+    for problem in job.problems:
+        print(f"spyv4-detect: error: {problem}", file=sys.stderr)
+    if job.left:
+        print("spyv4-detect: stopped; the same command goes on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_USAGE if job.problems else EXIT_OK
+
+
 def _looker(arguments: argparse.Namespace, settings: "Settings") -> "Looker":
     """The detector, loaded, and how it is to look."""
     from detector_app.detecting.looking import Looker
@@ -169,6 +248,24 @@ def _looker(arguments: argparse.Namespace, settings: "Settings") -> "Looker":
         potentials = arguments.save_potentials
         recorder = Recorder(detector.runtime, detector.image_size, options, potentials)
     return Looker(detector, options, arguments.track, recorder)
+
+
+def is_bulk(output: Path) -> bool:
+    """Whether a folder is to hold a table, by its name."""
+    return output.name == "parquet" or output.suffix == ".parquet"
+
+
+def require_none(arguments: argparse.Namespace, names: Sequence[str], owner: str) -> None:
+    """Raise `ArgumentError` where an option is given that is for something else.
+
+    Args:
+        arguments: of the command.
+        names: of the options' values.
+        owner: what they are for.
+    """
+    for name in names:
+        if getattr(arguments, name) not in (None, False):
+            raise ArgumentError(f"--{name.replace('_', '-')} is for {owner}")
 
 
 def _path(text: str) -> Path:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from detector_app.cluster.connecting import require_ray
 from detector_app.commands.options import (
     add_event_window,
     add_model_options,
@@ -10,6 +11,7 @@ from detector_app.commands.options import (
     settings_of,
 )
 from spyv4.commandline import build_parser, run_command
+from spyv4.errors import ArgumentError
 
 
 def serve_parser() -> argparse.ArgumentParser:
@@ -25,6 +27,18 @@ def serve_parser() -> argparse.ArgumentParser:
     add_event_window(parser.add_argument)
     add_server_options(parser)
     add_model_options(parser)
+    group = parser.add_argument_group("several processes or machines (extra ray)")
+    group.add_argument("--ray", action="store_true", help="replicas behind one address, by Ray")
+    group.add_argument(
+        "--replicas",
+        metavar="N|N-M",
+        help="how many, or between what numbers Ray chooses (1); they share the cores out",
+    )
+    group.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="deploy to a cluster that runs (auto: the one here), or roll out there what changed",
+    )
     return parser
 
 
@@ -35,6 +49,17 @@ def serve_command(argv: list[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     require_app()
+    if arguments.ray:
+        require_ray()
+        from detector_app.cluster.connecting import Cluster
+        from detector_app.cluster.serving import serve_on
+
+        return serve_on(
+            Cluster(arguments.ray_address), settings_of(arguments), arguments.replicas or "1"
+        )
+    for name in ("replicas", "ray_address"):
+        if getattr(arguments, name) is not None:
+            raise ArgumentError(f"--{name.replace('_', '-')} is for --ray; add that")
     from detector_app.serving import serve
 
     return serve(settings_of(arguments))

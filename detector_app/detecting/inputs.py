@@ -1,5 +1,6 @@
 """What there is to look at, and where what comes of it goes."""
 
+import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,7 @@ def find_inputs(paths: Sequence[Path], *, recursive: bool) -> tuple[list[Input],
     """The files that `paths` name, folders opened, and what is wrong with the other paths.
 
     Args:
-        paths: files and folders.
+        paths: files, folders, and patterns such as `photos/**/*.jpg`.
         recursive: look into the folders of folders, too.
 
     Returns:
@@ -48,6 +49,10 @@ def find_inputs(paths: Sequence[Path], *, recursive: bool) -> tuple[list[Input],
                 problems.append(f"{path} holds no pictures or clips")
         elif path.exists():
             inside = [Input(path, Path(path.stem))]
+        elif glob.has_magic(str(path)):
+            inside = _matching(str(path))
+            if not inside:
+                problems.append(f"{path} matches no pictures or clips")
         else:
             inside = []
             problems.append(f"{path} does not exist; check the name")
@@ -56,15 +61,26 @@ def find_inputs(paths: Sequence[Path], *, recursive: bool) -> tuple[list[Input],
     return list(found.values()), problems
 
 
+def _matching(pattern: str) -> list[Input]:
+    """The pictures and clips that a pattern matches, sorted; `**` stands for any folders."""
+    found = map(Path, sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207 - any path
+    return [Input(path, Path(path.stem)) for path in found if _is_wanted(path)]
+
+
+def _is_wanted(path: Path) -> bool:
+    """Whether it is a picture or clip, by its suffix."""
+    # Other suffixes of recordings are those of all kinds of files.
+    wanted = IMAGE_SUFFIXES | CLIP_SUFFIXES | {AEDAT4}
+    return path.suffix.lower() in wanted and path.is_file()
+
+
 def _inside(folder: Path, *, recursive: bool) -> list[Input]:
     """The pictures and clips of a folder, sorted."""
     files = folder.rglob("*") if recursive else folder.iterdir()
-    # Other suffixes of recordings are those of all kinds of files.
-    wanted = IMAGE_SUFFIXES | CLIP_SUFFIXES | {AEDAT4}
     return [
         Input(path, path.relative_to(folder).with_suffix(""))
         for path in sorted(files)
-        if path.suffix.lower() in wanted and path.is_file()
+        if _is_wanted(path)
     ]
 
 

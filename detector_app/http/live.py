@@ -2,9 +2,10 @@
 
 Server to client, JSON text unless said otherwise:
 
-- `hello`: once; `version`, `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two
-  to show at first), `classes` (name and colour), `sources`, `max_reads`, `max_body_bytes`,
-  `settings`, `energy` (that of the non-spiking twin, and what an operation is taken to cost).
+- `hello`: once, and again where another replica took over (`detector_app.cluster`); `version`,
+  `model`, `runtime`, `layers` (shallow to deep), `shown_layers` (the two to show at first),
+  `classes` (name and colour), `sources`, `max_reads`, `max_body_bytes`, `settings`, `energy` (that
+  of the non-spiking twin, and what an operation is taken to cost).
 - binary: one live frame; four bytes with its number (unsigned, big-endian; how many were sent to
   this client before), then a JPEG.
 - `read`: the boxes after one read. `frame` (its number; of a picture the client sent: how many it

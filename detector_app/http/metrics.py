@@ -32,6 +32,13 @@ class HubCollector(Collector):
         yield CounterMetricFamily(
             "spyv4_pictures", "Pictures that clients sent and were answered.", self._intake.done
         )
+        scheduler = self._hub.scheduler
+        yield CounterMetricFamily(
+            "spyv4_reads", "Reads of all pictures.", scheduler.read_rate.count
+        )
+        yield GaugeMetricFamily(
+            "spyv4_detector_failed", "1 where only a new start would help.", int(scheduler.failed)
+        )
         rates = GaugeMetricFamily("spyv4_rate_per_second", "Recent rates.", labels=["of"])
         for name, value in said["per_second"].items():
             rates.add_metric([name], value)

@@ -10,15 +10,21 @@ WINDOW_S = 4.0
 
 
 class RateMeter:
-    """Events per second over the last `WINDOW_S` seconds; safe to use from any thread."""
+    """Events per second over the last `WINDOW_S` seconds; safe to use from any thread.
+
+    Attributes:
+        count: of all events so far.
+    """
 
     def __init__(self) -> None:
+        self.count = 0
         self._times: deque[float] = deque(maxlen=4096)
         self._lock = threading.Lock()
 
     def tick(self) -> None:
         """Count one event, now."""
         with self._lock:
+            self.count += 1
             self._times.append(time.monotonic())
 
     @property

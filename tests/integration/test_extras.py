@@ -43,9 +43,9 @@ def without(monkeypatch):
     return hide
 
 
-def test_all_extras_are_installed_here():
-    for packages in EXTRAS.values():
-        assert all(importlib.util.find_spec(name) for name in packages)
+def test_all_extras_but_ray_are_installed_here():
+    for extra, packages in EXTRAS.items():
+        assert extra == "ray" or all(importlib.util.find_spec(name) for name in packages)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Two kinds of files: a JSON list of
 `{"image_id": "000001", "category": "dog", "bbox": [x, y, w, h], "score": 0.9}`, and a folder with
 the devkit's `comp4_det_test_CLASS.txt`, lines `image_id score xmin ymin xmax ymax`. The package's
 docstring states the coordinates. Numbers are written in full: saved detections score the same.
+Tables of `spyv4-detect --output NAME.parquet` are read, too.
 """
 
 import json
@@ -15,9 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from spyv4.files import write_atomically
+from spyv4.tables import SUFFIX, is_table_folder
 from training.data.voc import from_voc_pixels, to_voc_pixels
 from training.errors import DatasetError
 from training.evaluate.predictions import BoxRow, Predictions, predictions_of_rows
+from training.evaluate.tables import read_table
 
 DEVKIT_FILE = re.compile(r"comp[34]_det_[^_]+_(?P<name>.+)\.txt")
 LARGEST = 1e9  # keeps the areas of boxes finite
@@ -29,7 +32,7 @@ T = TypeVar("T")
 def read_predictions(
     path: Path, image_ids: Sequence[str], class_names: Sequence[str]
 ) -> Predictions:
-    """Read a JSON list, or a folder with the devkit's files.
+    """Read a JSON list, a folder with the devkit's files, or a table of `spyv4-detect`.
 
     Args:
         path: the file or the folder.
@@ -38,9 +41,12 @@ def read_predictions(
 
     Raises:
         DatasetError: for whatever is wrong with them; names the file and the entry or line.
+        TableError: for a table that is damaged or lacks parts.
     """
     images = {name: index for index, name in enumerate(image_ids)}
     classes = {name: index for index, name in enumerate(class_names)}
+    if is_table_folder(path) or (path.suffix == SUFFIX and path.is_file()):
+        return predictions_of_rows(read_table(path, images, classes))
     if path.is_dir():
         return predictions_of_rows(_read_devkit(path, images, classes))
     if path.is_file():

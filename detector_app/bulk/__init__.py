@@ -1,0 +1,1 @@
+"""Very many pictures and clips into Parquet files, part by part, on one machine or over Ray."""
