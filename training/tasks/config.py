@@ -69,8 +69,8 @@ _PIXEL_BY_PIXEL = TaskConfig(
     task="s-mnist",
     network="128R-10I",
     learner=LearnerConfig(kind="fptt-k", updates=14, alpha=0.1, adopt_running_mean=False),
-    optimizer=replace(_SEQUENTIAL, learning_rate=4e-3),
-    epochs=20,
+    optimizer=replace(_SEQUENTIAL, learning_rate=2e-3),
+    epochs=40,
     batch_size=128,
     divergence="label",
     start=StartConfig(
