@@ -80,7 +80,6 @@ def chunk_length(config: LearnerConfig, steps: int) -> int:
         config: the rule.
         steps: of a sequence.
     """
-    ends = (segment.stop for segment in segments(config, steps))
-    starts = (segment.start for segment in segments(config, steps))
-    common = math.gcd(steps, *ends, *starts)
+    bounds = (bound for segment in segments(config, steps) for bound in segment)
+    common = math.gcd(steps, *bounds)
     return max(length for length in range(1, LARGEST + 1) if common % length == 0)
