@@ -18,7 +18,8 @@ Server to client, JSON text unless said otherwise:
   capture to this message), and `restarted` (why the state that should have been carried was given
   up before this frame, or null).
 - `statistics`: twice a second; `state` (paused, opening, running, ended or lost), `source` and
-  `error` of what is watched, rates, latencies, and `settings`.
+  `error` of what is watched, rates, latencies, `settings`, and `settings_heard` (how many messages
+  of that type are in them, refused ones counted: a client that sent more knows better).
 - `error`: `message`, `own` (whether it ends the look at a picture the client sent); the connection
   stays open, but for what is said below.
 
@@ -104,6 +105,7 @@ class LiveConnection:
         self._pacing = Pacing()
         self._encode_ms = 0.0  # of the newest frame
         self._own_frames = 0
+        self._settings_heard = 0
         self._own_busy = False
         self._own_task: asyncio.Task[None] | None = None
         self._statistics_at = 0.0
@@ -161,10 +163,11 @@ class LiveConnection:
             await self._send_live()
             if time.monotonic() - self._statistics_at >= STATISTICS_INTERVAL_S:
                 self._statistics_at = time.monotonic()
-                options = viewing_settings(self._viewer.options)
                 figures = seen_by(self._viewer, self._hub, self._intake)
                 figures["latency_ms"]["page"] = percentiles(self._pacing.latency)
-                await self._send({"type": "statistics", "settings": options, **figures})
+                figures["settings"] = viewing_settings(self._viewer.options)
+                figures["settings_heard"] = self._settings_heard
+                await self._send({"type": "statistics", **figures})
 
     async def _send_live(self) -> None:
         """Send the reads that wait, unless they begin a frame and too many are under way."""
@@ -210,6 +213,7 @@ class LiveConnection:
     async def _obey(self, message: Mapping[str, Any]) -> None:
         match message.get("type"):
             case "settings":
+                self._settings_heard += 1
                 options = self._viewer.options
                 chosen = viewing_options(message, options, self._hub.detector, self._max_reads)
                 self._hub.change(self._viewer, chosen)

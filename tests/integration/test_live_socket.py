@@ -80,6 +80,10 @@ def test_settings_change_while_it_runs(socket):
     socket.send(json.dumps({"type": "settings", "reads": 3}))
     while messages(socket, "read", 1)[0]["reads"] != 3:
         assert time.monotonic() < deadline + 10
+    (statistics,) = messages(socket, "statistics", 1)
+    while statistics["settings"]["reads"] != 3:
+        (statistics,) = messages(socket, "statistics", 1)
+    assert statistics["settings_heard"] == 5  # the three that were refused among them
 
 
 def test_a_client_that_does_not_keep_up_skips_frames(socket, app):

@@ -4,18 +4,17 @@ import { byId, node, radioKeys } from "./dom.js";
 import { notify } from "./notice.js";
 
 const SLIDERS = { reads: "reads", score: "score_threshold", iou: "iou_threshold" };
-const HELD_MS = 800; // a slider moved a moment ago is newer than what the server says
 export const OWN = { camera: "my camera", picture: "a picture…", video: "a video…" };
 
 export class Controls {
   /** `set` sends settings, `choose` turns to a source, `redraw` paints again. */
   constructor(view, rasters, { set, choose, redraw }) {
-    Object.assign(this, { view, rasters, set, choose, redraw, held: 0, source: null, own: null });
+    Object.assign(this, { view, rasters, set, choose, redraw, source: null, own: null });
     radioKeys(byId("sources"));
     for (const [id, name] of Object.entries(SLIDERS)) byId(id).addEventListener("input", () => this.slide(id, name));
-    byId("auto").addEventListener("change", () => this.hold({ reads: byId("auto").checked ? "auto" : Number(byId("reads").value) }));
-    byId("carry").addEventListener("change", () => this.hold({ carry_state: byId("carry").checked }));
-    byId("heat").addEventListener("change", () => this.hold({ heat_layer: byId("heat").value || null }));
+    byId("auto").addEventListener("change", () => this.set({ reads: byId("auto").checked ? "auto" : Number(byId("reads").value) }));
+    byId("carry").addEventListener("change", () => this.set({ carry_state: byId("carry").checked }));
+    byId("heat").addEventListener("change", () => this.set({ heat_layer: byId("heat").value || null }));
     for (const id of Object.keys(rasters)) byId(`${id}-layer`).addEventListener("change", ({ target }) => this.pick(id, target.value));
     byId("link").onclick = () => this.copyLink();
   }
@@ -24,14 +23,7 @@ export class Controls {
     const value = Number(byId(id).value);
     this.label(id, value);
     if (id === "reads") byId("auto").checked = false;
-    this.hold({ [name]: value }); // alone: a slider may round what the others were set to
-  }
-
-  /** Send settings, which are newer than the server's for a while. */
-  hold(settings) {
-    clearTimeout(this.held);
-    this.held = setTimeout(() => (this.held = 0), HELD_MS);
-    this.set(settings);
+    this.set({ [name]: value }); // alone: a slider may round what the others were set to
   }
 
   label(id, value) {
@@ -57,7 +49,7 @@ export class Controls {
     byId("class-list").replaceChildren(...hello.classes.map(({ name }) => {
       const label = node("label", "", "check");
       const box = Object.assign(node("input"), { type: "checkbox", value: name });
-      box.addEventListener("change", () => this.hold({ classes: this.classes }));
+      box.addEventListener("change", () => this.set({ classes: this.classes }));
       label.append(box, name);
       return label;
     }));
@@ -69,9 +61,9 @@ export class Controls {
     return [...byId("class-list").querySelectorAll("input:checked")].map((box) => box.value);
   }
 
-  /** Show what the server says is set. */
+  /** Show what is set. */
   apply() {
-    if (this.held) return;
+    if (!this.view.hello) return;
     const { settings } = this.view;
     for (const [id, name] of Object.entries(SLIDERS)) {
       if (typeof settings[name] !== "number") continue;

@@ -31,6 +31,7 @@ class Page {
     this.tour = new Tour();
     this.link = readLink();
     this.frame = -1; // number of the server's frame on show
+    this.sent = 0; // messages of settings that this connection was sent
     this.early = []; // reads that came before their frame was decoded
     this.seen = -1; // number of the newest of which the server was told that it is painted
     this.stepping = false; // one more frame is wanted while it is paused
@@ -67,6 +68,7 @@ class Page {
     for (const [id, layer] of Object.entries(this.link.layers)) if (hello.layers.includes(layer)) this.rasters[id].layer = layer;
     const chosen = again ? this.view.settings : this.link.settings;
     this.frame = this.seen = -1;
+    this.sent = 0;
     this.early = [];
     this.view.welcome(hello);
     this.figures.welcome();
@@ -128,8 +130,10 @@ class Page {
       this.controls.source = statistics.source;
       this.controls.sources();
     }
-    this.view.apply(statistics.settings);
-    this.controls.apply();
+    if (statistics.settings_heard >= this.sent) {
+      this.view.apply(statistics.settings);
+      this.controls.apply();
+    }
     this.figures.speed(this.own.on ? null : statistics);
   }
 
@@ -142,7 +146,9 @@ class Page {
 
   set(settings) {
     this.connection.send({ type: "settings", ...settings });
+    this.sent += 1;
     this.view.settings = { ...this.view.settings, ...settings };
+    this.controls.apply();
     if (this.own.kind === "picture") this.own.again();
     this.redraw();
   }
@@ -229,8 +235,7 @@ class Page {
     });
     byId("rates").addEventListener("click", ({ target }) => {
       const layer = target.closest(".rate")?.firstChild.textContent;
-      if (layer) this.controls.hold({ heat_layer: layer === byId("heat").value ? null : layer });
-      if (layer) byId("heat").value = layer === byId("heat").value ? "" : layer;
+      if (layer) this.set({ heat_layer: layer === byId("heat").value ? null : layer });
     });
     this.listenFiles();
   }
