@@ -163,7 +163,7 @@ def _train(
         state.load_state_dict(saved)
         _restore_weights(state, folder)
     pace = {"compile_step": not arguments.no_compile, "save_every_s": arguments.save_minutes * 60}
-    trainer = Trainer(state, loader, folder, **pace)
+    trainer = Trainer(state, loader, folder, twin_teacher=arguments.twin_teacher, **pace)
     pictures = {"training": images} | ({"evaluation": eval_images} if eval_images else {})
     if arguments.dry_run:
         with stop.at_once("trying a few batches"):

@@ -82,15 +82,19 @@ class LossConfig:
 
 @configuration
 class DistillationConfig:
-    """How a teacher is listened to (see `training.distillation`).
+    """How teachers are listened to (see `training.distillation`).
 
     Attributes:
-        score_weight: of the distance from its scores.
+        score_weight: of the distance from a teacher's scores.
         feature_weight: of the distance from its features.
+        answer_weight: of the distance from the answers of a twin's heads.
+        layer_weight: of the distance from the activations of its layers.
     """
 
     score_weight: NotNegative = 1.0
     feature_weight: NotNegative = 1.0
+    answer_weight: NotNegative = 1.0
+    layer_weight: NotNegative = 1.0
 
 
 @configuration
@@ -204,7 +208,7 @@ class TrainingConfig:
         learner: the learning rule.
         optimizer: optimiser and learning rate.
         augmentation: how pictures are varied.
-        distillation: how a teacher is listened to, where there is one.
+        distillation: how teachers are listened to, where there are any.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,16 +1,18 @@
 """The training loop."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spyv4.network.spyv4 import SPYv4State
+from spyv4.network.table import LAYER_NAMES
 from spyv4.validation import require
 from training import processes
 from training.data import Batch, TrainingLoader
+from training.distillation.twin import TwinTeacher
 from training.errors import DataWorkerError
 from training.finite import check_terms
 from training.interrupts import Interrupts
@@ -34,6 +36,10 @@ class Trainer:
         folder: where checkpoints go.
         compile_step: compile the forward and backward pass of a read.
         save_every_s: seconds between checkpoints.
+        twin_teacher: weights of the twin that teaches, by name or file; None without one.
+
+    Raises:
+        CheckpointError: if these are of no twin of the network.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Trainer:
         *,
         compile_step: bool = True,
         save_every_s: float = 300.0,
+        twin_teacher: str | None = None,
     ) -> None:
         self.state = state
         self.loader = loader
@@ -58,8 +65,27 @@ class Trainer:
             dtype,
             compile_step=compile_step,
             through_state=state.config.learner.through_reads,
+            shown=self._heard(twin_teacher),
         )
+        self.twin: TwinTeacher | None = None
+        if twin_teacher is not None:
+            config = state.config
+            self.twin = TwinTeacher(
+                twin_teacher,
+                config.model,
+                config.distillation,
+                self.read.device,
+                dtype,
+                compile_step=compile_step,
+            )
         self._to_compile = compile_step
+
+    def _heard(self, twin_teacher: str | None) -> Sequence[str]:
+        """Layers whose spikes a teacher has an opinion of."""
+        if twin_teacher is not None:
+            return LAYER_NAMES
+        heads = self.state.config.model.heads if self.state.distillation is not None else ()
+        return [head.layer for head in heads]
 
     def run(
         self,
@@ -146,7 +172,7 @@ class Trainer:
         images = batch.images.to(device, non_blocking=True)
         images = images.to(memory_format=torch.channels_last)
         targets = batch.targets.to(device, non_blocking=True)
-        view = None if batch.teacher is None else batch.teacher.to(device)
+        teach = self._teachers(batch, images)
         assignments: list[Assignment] = []
         losses: list[Tensor] = []
         rates: list[Tensor] = []
@@ -160,9 +186,7 @@ class Trainer:
             if not assignments:  # they are the same at every read
                 assignments.extend(self.loss.assign(seen.maps, batch.targets))
             terms = self.loss(seen.maps, assignments, targets)
-            if state.distillation is not None and view is not None:
-                differs = state.distillation(seen.maps, seen.messages, view)
-                terms = terms._replace(teacher=differs)
+            terms = terms._replace(teacher=terms.teacher + sum(one(seen) for one in teach))
             losses.append(torch.stack(terms).detach())
             return terms.total
 
@@ -185,6 +209,21 @@ class Trainer:
             observation=learned.observation,
             seconds=time.perf_counter() - started,
         )
+
+    def _teachers(self, batch: Batch, images: Tensor) -> list[Callable[[Seen], Tensor]]:
+        """Each tells how far a read of the batch is from what it makes of the pictures."""
+        found: list[Callable[[Seen], Tensor]] = []
+        distillation, twin = self.state.distillation, self.twin
+        if distillation is not None and batch.teacher is not None:
+            view = batch.teacher.to(self.read.device)
+            heads = [head.layer for head in self.state.config.model.heads]
+            found.append(
+                lambda seen: distillation(seen.maps, [seen.spikes[name] for name in heads], view)
+            )
+        if twin is not None:
+            answer = twin(images)
+            found.append(lambda seen: twin.distance(seen.maps, list(seen.spikes.values()), answer))
+        return found
 
     def _set_learning_rate(self) -> float:
         """Of the batch at hand."""

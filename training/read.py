@@ -1,6 +1,6 @@
 """One read of a batch in training: the forward pass that the loss sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,12 +16,12 @@ class Seen(NamedTuple):
 
     Attributes:
         maps: raw head maps.
-        messages: spikes that each head is read from, [B, C, H, W].
+        spikes: of the layers that were asked for, [B, C, H, W].
         firing_rate: mean of the layers, 0..1, a scalar without gradient.
     """
 
     maps: Maps
-    messages: tuple[Tensor, ...]
+    spikes: dict[str, Tensor]
     firing_rate: Tensor
 
 
@@ -34,13 +34,21 @@ class Read:
         compile_step: compile the forward and backward pass, at the first read.
         through_state: whether gradients go back through the state, to the reads before; if not,
             the state after a read is a constant, and compiled code need not provide for more.
+        shown: layers whose spikes are wanted, which compiled code has to keep apart.
     """
 
     def __init__(
-        self, model: SPYv4, dtype: torch.dtype, *, compile_step: bool, through_state: bool = True
+        self,
+        model: SPYv4,
+        dtype: torch.dtype,
+        *,
+        compile_step: bool,
+        through_state: bool = True,
+        shown: Sequence[str] = (),
     ) -> None:
         self._model = model
         self._through_state = through_state
+        self._shown = tuple(shown)
         self.device = next(model.parameters()).device
         self.dtype = dtype
         self._forward: Callable[..., tuple[Seen, SPYv4State]] = (
@@ -68,5 +76,4 @@ class Read:
             state = tree_map(torch.Tensor.detach, state)
         with torch.no_grad():
             rate = torch.stack([(s > 0).float().mean() for s in spikes.values()]).mean()
-        messages = tuple(spikes[head.layer] for head in self._model.config.heads)
-        return Seen(maps, messages, rate), state
+        return Seen(maps, {name: spikes[name] for name in self._shown}, rate), state

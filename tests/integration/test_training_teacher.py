@@ -54,6 +54,12 @@ def test_a_twin_learns_from_a_teacher_and_starts_a_spiking_network(
     assert model.config.class_names == ("cat", "dog", "bus", "car")
     assert last_entry(spiking)["teacher"] == 0
 
+    by_both = tmp_path / "both"
+    teachers = ("--twin-teacher", str(twin / WEIGHTS), "--teacher", str(teacher))
+    run = (*more, "--reads", "2", *teachers, "--workers", "1")
+    assert train_command(command(root, by_both, *run, settings=settings)) == 0
+    assert last_entry(by_both)["teacher"] > 0
+
 
 def test_a_run_with_a_teacher_resumes_with_it(
     root: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

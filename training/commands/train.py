@@ -132,6 +132,12 @@ def _add_start(add: Callable[..., object]) -> None:
         metavar="FILE",
         help="YOLOX as an .onnx file, to learn its view of every picture besides the boxes",
     )
+    add(
+        "--twin-teacher",
+        metavar="NAME|FILE",
+        help="weights of the non-spiking twin, to learn its answers and the activations of every "
+        "layer besides",
+    )
 
 
 def _add_settings(add: Callable[..., object]) -> None:

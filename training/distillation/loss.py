@@ -80,8 +80,8 @@ class DistillationLoss(nn.Module):
                     pooled = functional.max_pool2d(view.scores[finer].float(), factor)
                     goal = torch.maximum(goal, pooled)
             loss = loss + self.config.score_weight * self._scores(level.raw, goal)
-            correlation = _correlation(adaptor(message.float()), view.features[place].float())
-            loss = loss + self.config.feature_weight * (1 - correlation)
+            alike = correlation(adaptor(message.float()), view.features[place].float())
+            loss = loss + self.config.feature_weight * (1 - alike)
         return loss
 
     def _scores(self, raw: Tensor, goal: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class DistillationLoss(nn.Module):
         return (weight * entropy).sum() / share
 
 
-def _correlation(one: Tensor, other: Tensor) -> Tensor:
+def correlation(one: Tensor, other: Tensor) -> Tensor:
     """Pearson's, by channel over the batch of all processes and places, mean over channels."""
     flat = [x.transpose(0, 1).flatten(1) for x in (one, other)]
     centred = [x - processes.mean(x.mean(1, keepdim=True)) for x in flat]

@@ -8,7 +8,7 @@ from spyv4.heads.levels import split_levels
 from spyv4.network.readout import Maps
 from tests.helpers.tiny_model import tiny_config
 from training.config import DistillationConfig
-from training.distillation.loss import DistillationLoss, _correlation
+from training.distillation.loss import DistillationLoss, correlation
 from training.distillation.teacher import TeacherView
 
 MODEL = tiny_config(class_names=("cat", "dog", "nut"))
@@ -76,12 +76,12 @@ def test_classes_that_the_teacher_does_not_know_are_left_alone() -> None:
 
 def test_correlation_is_that_of_channels() -> None:
     x = torch.randn(3, 2, 4, 5)
-    assert float(_correlation(x, 3 * x - 1)) == pytest.approx(1, abs=1e-5)
-    assert float(_correlation(x, -x)) == pytest.approx(-1, abs=1e-5)
+    assert float(correlation(x, 3 * x - 1)) == pytest.approx(1, abs=1e-5)
+    assert float(correlation(x, -x)) == pytest.approx(-1, abs=1e-5)
     other = torch.randn(3, 2, 4, 5)
     pairs = [torch.stack((x[:, c].flatten(), other[:, c].flatten())) for c in range(2)]
     expected = sum(float(torch.corrcoef(pair)[0, 1]) for pair in pairs) / 2
-    assert float(_correlation(x, other)) == pytest.approx(expected, abs=1e-5)
+    assert float(correlation(x, other)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_features_can_be_imitated() -> None:
