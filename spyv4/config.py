@@ -81,6 +81,11 @@ class NeuronConfig:
     surrogate_sigma: Positive = 0.3
     surrogate_scale: Positive = 6.0
 
+    @property
+    def spikes(self) -> bool:
+        """Whether it does, as the twin's does not."""
+        return self.kind != "leaky-relu"
+
     def __post_init__(self) -> None:
         require(
             self.kind not in PHYSICAL_KINDS or self.threshold == 1,

@@ -134,7 +134,7 @@ def compare(
     pixels, *deeper = (_synapses(row, channels, image_size) for row in ROWS)
     heads = _head_synapses(config, channels, image_size)
     twin = Operations(0, 0, pixels, 0, sum(deeper) + int(heads.sum()))
-    if config.neuron.kind == "leaky-relu":
+    if not config.neuron.spikes:
         return Comparison(twin._replace(value_operations=reads * twin.value_operations), twin)
     neurons = np.array(
         [channels[name] * _places(image_size, STRIDES[name]) for name in LAYER_NAMES]

@@ -100,7 +100,7 @@ class Recorder:
                 f"spikes are shown by the torch runtime alone, not by {self.runtime.description}; "
                 "load .safetensors weights with --runtime torch"
             )
-        if self.runtime.config.neuron.kind == "leaky-relu":
+        if not self.runtime.config.neuron.spikes:
             raise ArgumentError("the twin (neuron leaky-relu) has no spikes to record")
         return _Tap(self.runtime.eager())
 

@@ -13,7 +13,7 @@ from spyv4.network.spyv4 import SPYv4
 from spyv4.weights import load_weights
 from training.config import TrainingConfig
 from training.data import TrainingLoader
-from training.warm_start import is_twin, start_from_twin
+from training.warm_start import start_from_twin
 
 logger = logging.getLogger(__name__)
 TWIN_PICTURES = 64
@@ -41,7 +41,7 @@ def with_initial_weights(
             raise ConfigError("freeze_batch_norm needs --init-weights: statistics to keep")
         return model
     given = load_weights(source)
-    if is_twin(given) and not is_twin(model):
+    if model.config.neuron.spikes and not given.config.neuron.spikes:
         if given.folded:
             raise CheckpointError(f"{source} is folded for inference; use the weights of a run")
         start_from_twin(model, given, some_pictures(loader, config.model.image_size))

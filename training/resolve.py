@@ -16,7 +16,6 @@ from spyv4.validation import from_mapping, require, to_mapping
 from spyv4.weights import load_weights
 from training.choices import DEFAULT_RECIPE
 from training.config import TrainingConfig
-from training.warm_start import TWIN_KIND
 
 logger = logging.getLogger(__name__)
 TWIN: dict[str, Any] = {
@@ -55,7 +54,7 @@ def resolve_config(
         if arguments.model is not None:
             overrides["name"] = arguments.model
         if arguments.twin:
-            _merge(overrides, {"neuron": {"kind": TWIN_KIND}})
+            _merge(overrides, {"neuron": TWIN["model"]["neuron"]})
         changes = values | ({"model": overrides} if overrides else {})
         return _resumed(saved, _merged(_of_recipe(arguments), changes), arguments)
     if "reads" in values:
@@ -160,7 +159,7 @@ def _resolve_model(
                 f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"
             )
         # The weights say what they are, but for the neurons where a twin's have none.
-        to_spikes = base.neuron.kind == TWIN_KIND and not arguments.twin
+        to_spikes = not base.neuron.spikes and not arguments.twin
         of_recipe = {key: of_recipe[key] for key in ("readout",) if to_spikes and key in of_recipe}
         if to_spikes:
             base = replace(base, neuron=NeuronConfig(), reads=ModelConfig().reads)

@@ -17,16 +17,10 @@ from spyv4.errors import CheckpointError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import IMAGE, ROWS
 
-TWIN_KIND = "leaky-relu"
 OPEN_RATE = 2.0
 """Logit: a rate of 0.88."""
 ROUNDS = 12
 _LEAST = 1e-3
-
-
-def is_twin(model: SPYv4) -> bool:
-    """Whether it is the non-spiking twin."""
-    return model.config.neuron.kind == TWIN_KIND
 
 
 @torch.no_grad()

@@ -136,7 +136,7 @@ def replace_convolutions(model: SPYv4, build: Callable[[nn.Conv2d, float, int], 
     Raises:
         ArgumentError: if it does not spike.
     """
-    if model.config.neuron.kind == "leaky-relu":
+    if not model.config.neuron.spikes:
         raise ArgumentError("8-bit convolutions need spikes, which the twin has none of")
     step = 2 * RANGE * model.config.neuron.threshold / LEVELS
     for name, layer in model.spiking.items():

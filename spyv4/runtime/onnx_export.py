@@ -99,7 +99,7 @@ def export_onnx(
     """
     check_image_size(image_size)
     model.fold().float().requires_grad_(False)
-    if precision == "int8" and model.config.neuron.kind == "leaky-relu":
+    if precision == "int8" and not model.config.neuron.spikes:
         raise ArgumentError("8-bit convolutions need spikes, which the twin has none of")
     in_bytes = precision == "int8"
     proto = _traced(model)

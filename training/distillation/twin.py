@@ -20,7 +20,6 @@ from spyv4.network.table import LAYER_NAMES
 from spyv4.weights import load_weights
 from training.config import DistillationConfig
 from training.distillation.loss import correlation
-from training.warm_start import is_twin
 
 _BOX, _OBJECTNESS = slice(0, 4), slice(4, 5)
 
@@ -64,9 +63,9 @@ class TwinTeacher:
         compile_step: bool,
     ) -> None:
         twin = load_weights(source)
-        if not is_twin(twin):
+        if twin.config.neuron.spikes:
             raise CheckpointError(f"{source} spikes; a twin teacher is what --twin trains")
-        if model.neuron.kind == twin.config.neuron.kind:
+        if not model.neuron.spikes:
             raise ConfigError("a twin teacher teaches a spiking network; leave out --twin-teacher")
         for name in ("width_multiple", "class_names", "heads", "codec"):
             own, wanted = getattr(twin.config, name), getattr(model, name)
