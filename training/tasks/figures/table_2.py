@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from spyv4.errors import ArgumentError
+from spyv4.validation import to_mapping
+from training.tasks.config import RECIPES
 from training.tasks.figures.drawing import Files, write_text
 
 PAPER: Mapping[str, tuple[str, float]] = {
@@ -30,6 +32,8 @@ _HEADER = (
     "the whole run",
 )
 _NOT_RUN = ("not run", "", "", "", "")
+_OPTIONS = ("neuron", "network", "epochs", "frames", "limit", "divergence", "seed")
+_OF_LEARNER = (("learner", "kind"), ("updates", "updates"))
 
 
 def draw_table_2(folder: Path, results: Path) -> Files:
@@ -48,9 +52,9 @@ def draw_table_2(folder: Path, results: Path) -> Files:
         raise ArgumentError(f"{results} holds no result of spyv4-tasks run --json")
     lines = [_HEADER, ("---",) * len(_HEADER)]
     for task, (baseline, paper) in PAPER.items():
-        command = f"`spyv4-tasks run {task} --data FOLDER`"
+        plain = f"`spyv4-tasks run {task} --data FOLDER`"
         found = [_cells(row) for row in rows if row["task"] == task]
-        lines += ((task, baseline, str(paper), *ours, command) for ours in found or [_NOT_RUN])
+        lines += ((task, baseline, str(paper), *ours) for ours in found or [(*_NOT_RUN, plain)])
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     files = Files(folder / "table-2.md", folder / "table-2.json")
     write_text(files.picture, text)
@@ -65,7 +69,21 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"`{row['network']}`",
         f"{row['training_samples']} and {row['test_samples']}",
         f"{row['epochs']:.3g} of {row['epochs_planned']}",
+        f"`{row['command']}`",
     )
+
+
+def _command(config: Mapping[str, Any]) -> str:
+    """What runs it again: the options in which it differs from the task's recipe."""
+    usual = to_mapping(RECIPES[config["task"]])
+    options = [f"spyv4-tasks run {config['task']} --data FOLDER"]
+    for name, value, other in (
+        *((name, config[name], usual[name]) for name in _OPTIONS),
+        *((name, config["learner"][key], usual["learner"][key]) for name, key in _OF_LEARNER),
+    ):
+        if value not in (other, 0):  # 0 is what a rule or a task has of its own
+            options.append(f"--{name} {value}")
+    return " ".join(options)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -89,6 +107,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
                 "epochs_planned": config["epochs"],
                 "seed": config["seed"],
                 "seconds": found["seconds"],
+                "command": _command(config),
             }
         ]
     except (ValueError, KeyError, TypeError) as error:

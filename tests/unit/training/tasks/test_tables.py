@@ -57,6 +57,7 @@ def test_table_2_sets_runs_beside_the_paper(tmp_path, capsys):
     accuracy = json.loads((results / "r.json").read_text())["test_accuracy"]
     (row,) = (line for line in table.splitlines() if line.startswith("| r-mnist"))
     assert f"| 98.63 | {accuracy:.2%} | ltc, fptt-k | `8D-10I` |" in row
+    assert "`spyv4-tasks run r-mnist --data FOLDER --network 8D-10I --epochs 1 --limit 8`" in row
     assert "| s-mnist | - | 97.37 | not run |" in table
     capsys.readouterr()
     assert tasks_command([*figure, "--results", str(tmp_path / "out" / "nothing")]) == 2
