@@ -33,12 +33,14 @@ from training.data import (
     open_source,
     read_split,
 )
+from training.distillation.twin import TwinTeacher
 from training.dry_run import describe_run
 from training.errors import DataWorkerError, OutOfMemoryError, ProcessGoneError
 from training.initial_weights import with_initial_weights
 from training.interrupts import Interrupts
 from training.loop import Trainer
 from training.precision import faster_training
+from training.read import dtype_of
 from training.report.gather import now
 from training.report.log import RunLog
 from training.resolve import resolve_config
@@ -158,12 +160,12 @@ def _train(
     config = _with_precision(config, model, arguments)
     processes.take_from_lead(model)
     synchronise_batch_norm(model)
-    state = RunState(model, loader, config)
+    state = RunState(model, loader, config, _twin_teacher(arguments, config, device))
     if saved is not None:
         state.load_state_dict(saved)
         _restore_weights(state, folder)
     pace = {"compile_step": not arguments.no_compile, "save_every_s": arguments.save_minutes * 60}
-    trainer = Trainer(state, loader, folder, twin_teacher=arguments.twin_teacher, **pace)
+    trainer = Trainer(state, loader, folder, **pace)
     pictures = {"training": images} | ({"evaluation": eval_images} if eval_images else {})
     if arguments.dry_run:
         with stop.at_once("trying a few batches"):
@@ -229,6 +231,16 @@ def _build_model(
         return model
     with stop.at_once("starting from the initial weights"):
         return with_initial_weights(model, config, arguments.init_weights, loader)
+
+
+def _twin_teacher(
+    arguments: argparse.Namespace, config: TrainingConfig, device: torch.device
+) -> TwinTeacher | None:
+    """The twin that `--twin-teacher` names."""
+    if arguments.twin_teacher is None:
+        return None
+    compiled, dtype = not arguments.no_compile, dtype_of(config)
+    return TwinTeacher(arguments.twin_teacher, config, device, dtype, compile_step=compiled)
 
 
 def _where_stopped(state: RunState, folder: RunFolder) -> str:

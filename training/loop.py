@@ -9,17 +9,15 @@ from torch import Tensor
 
 from spyv4.network.spyv4 import SPYv4State
 from spyv4.network.table import LAYER_NAMES
-from spyv4.validation import require
 from training import processes
 from training.data import Batch, TrainingLoader
-from training.distillation.twin import TwinTeacher
 from training.errors import DataWorkerError
 from training.finite import check_terms
 from training.interrupts import Interrupts
 from training.loss import build_loss
 from training.loss.assign import Assignment
 from training.optimisation import learning_rate
-from training.read import Read, Seen
+from training.read import Read, Seen, dtype_of
 from training.report.log import RunLog, StepReport
 from training.run_state import RunState
 from training.runs import RunFolder
@@ -36,10 +34,6 @@ class Trainer:
         folder: where checkpoints go.
         compile_step: compile the forward and backward pass of a read.
         save_every_s: seconds between checkpoints.
-        twin_teacher: weights of the twin that teaches, by name or file; None without one.
-
-    Raises:
-        CheckpointError: if these are of no twin of the network.
     """
 
     def __init__(
@@ -50,39 +44,24 @@ class Trainer:
         *,
         compile_step: bool = True,
         save_every_s: float = 300.0,
-        twin_teacher: str | None = None,
     ) -> None:
         self.state = state
         self.loader = loader
         self.folder = folder
         self.save_every_s = save_every_s
         self.loss = build_loss(state.config.model, state.config.loss)
-        precision = state.config.precision
-        require(precision != "auto", "precision must be chosen before training, not auto")
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self.read = Read(
             state.model,
-            dtype,
+            dtype_of(state.config),
             compile_step=compile_step,
             through_state=state.config.learner.through_reads,
-            shown=self._heard(twin_teacher),
+            shown=self._heard(),
         )
-        self.twin: TwinTeacher | None = None
-        if twin_teacher is not None:
-            config = state.config
-            self.twin = TwinTeacher(
-                twin_teacher,
-                config.model,
-                config.distillation,
-                self.read.device,
-                dtype,
-                compile_step=compile_step,
-            )
         self._to_compile = compile_step
 
-    def _heard(self, twin_teacher: str | None) -> Sequence[str]:
+    def _heard(self) -> Sequence[str]:
         """Layers whose spikes a teacher has an opinion of."""
-        if twin_teacher is not None:
+        if self.state.twin is not None:
             return LAYER_NAMES
         heads = self.state.config.model.heads if self.state.distillation is not None else ()
         return [head.layer for head in heads]
@@ -213,7 +192,7 @@ class Trainer:
     def _teachers(self, batch: Batch, images: Tensor) -> list[Callable[[Seen], Tensor]]:
         """Each tells how far a read of the batch is from what it makes of the pictures."""
         found: list[Callable[[Seen], Tensor]] = []
-        distillation, twin = self.state.distillation, self.twin
+        distillation, twin = self.state.distillation, self.state.twin
         if distillation is not None and batch.teacher is not None:
             view = batch.teacher.to(self.read.device)
             heads = [head.layer for head in self.state.config.model.heads]

@@ -9,6 +9,18 @@ from torch.utils._pytree import tree_map
 
 from spyv4.network.readout import Maps
 from spyv4.network.spyv4 import SPYv4, SPYv4State
+from spyv4.validation import require
+from training.config import TrainingConfig
+
+
+def dtype_of(config: TrainingConfig) -> torch.dtype:
+    """What messages and potentials are computed in.
+
+    Raises:
+        ConfigError: if that is not chosen yet.
+    """
+    require(config.precision != "auto", "precision must be chosen before training, not auto")
+    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
 
 class Seen(NamedTuple):

@@ -13,6 +13,7 @@ from spyv4.validation import to_mapping
 from training.config import TrainingConfig
 from training.data import TrainingLoader
 from training.distillation.loss import DistillationLoss
+from training.distillation.twin import TwinTeacher
 from training.learning import Learner
 from training.optimisation import AveragedModel, build_optimizer
 
@@ -33,10 +34,18 @@ class RunState:
         model: the network, on its device, updated in place.
         loader: the batches; tells how long an epoch is, and what data it is.
         config: the recipe.
+        twin: the twin that teaches, where one does.
     """
 
-    def __init__(self, model: SPYv4, loader: TrainingLoader, config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        model: SPYv4,
+        loader: TrainingLoader,
+        config: TrainingConfig,
+        twin: TwinTeacher | None = None,
+    ) -> None:
         self.model = model
+        self.twin = twin
         self.config = config
         self.distillation = _distillation(model, loader, config)
         self.steps_per_epoch = loader.steps_per_epoch
@@ -114,6 +123,7 @@ class RunState:
             "learner": self.learner.state_dict(),
             "average": self.average.state_dict(),
             "distillation": self.distillation.state_dict() if self.distillation else {},
+            "twin": self._twin_fingerprint,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -127,6 +137,12 @@ class RunState:
         if bool(state["distillation"]) != (self.distillation is not None):
             had = "with" if state["distillation"] else "without"
             raise ConfigError(f"the checkpoint was made {had} a teacher; resume {had} --teacher")
+        if state["twin"] != self._twin_fingerprint:
+            had = "with this" if state["twin"] else "with a"
+            raise ConfigError(
+                f"the checkpoint was not made {had} twin as a teacher; resume "
+                f"{'with the same' if state['twin'] else 'without'} --twin-teacher"
+            )
         before = json.loads(state["config"])["optimizer"]["name"]
         if before != self.config.optimizer.name:
             raise CheckpointError(
@@ -147,6 +163,10 @@ class RunState:
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             first_line = str(error).splitlines()[0]
             raise CheckpointError(f"the checkpoint is of another run: {first_line}") from error
+
+    @property
+    def _twin_fingerprint(self) -> str:
+        return self.twin.fingerprint if self.twin is not None else ""
 
     def _check_data(self, state: dict[str, Any]) -> None:
         if state["data"] != self.data:

@@ -26,7 +26,7 @@ _SEAL_BYTES = len(_SEAL) + hashlib.sha256().digest_size
 STATE_KEYS = frozenset(
     (
         *("config", "position", "steps_per_epoch", "data"),
-        *("model", "optimizer", "learner", "average", "distillation"),
+        *("model", "optimizer", "learner", "average", "distillation", "twin"),
     )
 )
 """What the state of a run holds (`RunState.state_dict`)."""

@@ -33,7 +33,7 @@ def last_entry(run_dir: Path) -> dict[str, Any]:
 
 
 def test_a_twin_learns_from_a_teacher_and_starts_a_spiking_network(
-    root: Path, teacher: Path, tmp_path: Path
+    root: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     twin, spiking = tmp_path / "twin", tmp_path / "spiking"
     taught = ("--twin", "--teacher", str(teacher), "--workers", "1", "--epochs", "7")
@@ -59,6 +59,10 @@ def test_a_twin_learns_from_a_teacher_and_starts_a_spiking_network(
     run = (*more, "--reads", "2", *teachers, "--workers", "1")
     assert train_command(command(root, by_both, *run, settings=settings)) == 0
     assert last_entry(by_both)["teacher"] > 0
+
+    again = command(root, by_both, *more, "--reads", "2", *teachers[2:], settings=settings)
+    assert train_command([*again, "--workers", "1", "--resume"]) == 2
+    assert "resume with the same --twin-teacher" in capsys.readouterr().err
 
 
 def test_a_run_with_a_teacher_resumes_with_it(

@@ -6,19 +6,19 @@ through all that comes after them.
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spyv4.config import ModelConfig
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.heads.levels import split_levels
 from spyv4.network.readout import Maps
 from spyv4.network.table import LAYER_NAMES
 from spyv4.weights import load_weights
-from training.config import DistillationConfig
+from training.config import TrainingConfig
 from training.distillation.loss import correlation
 
 _BOX, _OBJECTNESS = slice(0, 4), slice(4, 5)
@@ -41,11 +41,13 @@ class TwinTeacher:
 
     Args:
         source: name of shipped weights, or a file.
-        model: of the network that is trained.
-        config: weights of layers and answers.
+        config: of the run.
         device: where the pictures are.
         dtype: of the twin's activations.
         compile_step: compile the twin, and the distance from it.
+
+    Attributes:
+        fingerprint: tells it from other twins.
 
     Raises:
         CheckpointError: if the source cannot be read, or is no twin of that network.
@@ -55,14 +57,13 @@ class TwinTeacher:
     def __init__(
         self,
         source: str,
-        model: ModelConfig,
-        config: DistillationConfig,
+        config: TrainingConfig,
         device: torch.device,
         dtype: torch.dtype,
         *,
         compile_step: bool,
     ) -> None:
-        twin = load_weights(source)
+        twin, model = load_weights(source), config.model
         if twin.config.neuron.spikes:
             raise CheckpointError(f"{source} spikes; a twin teacher is what --twin trains")
         if not model.neuron.spikes:
@@ -76,8 +77,12 @@ class TwinTeacher:
                 )
         if not twin.folded:
             twin.fold()
+        digest = sha256()
+        for value in twin.state_dict().values():
+            digest.update(value.contiguous().numpy().tobytes())
+        self.fingerprint = digest.hexdigest()
         self._twin = twin.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._model, self._config, self._dtype = model, config, dtype
+        self._model, self._weights, self._dtype = model, config.distillation, dtype
         self._look: Callable[[Tensor], TwinView] = self._plain_look
         self._distance: Callable[..., Tensor] = self._plain_distance
         if compile_step:
@@ -129,10 +134,9 @@ class TwinTeacher:
             1 - correlation(own.float(), twin.float())
             for own, twin in zip(spikes, activations, strict=True)
         ]
-        weights = self._config
         return (
-            weights.answer_weight * torch.stack(answers).sum()
-            + weights.layer_weight * torch.stack(layers).mean()
+            self._weights.answer_weight * torch.stack(answers).sum()
+            + self._weights.layer_weight * torch.stack(layers).mean()
         )
 
 

@@ -13,7 +13,7 @@ from spyv4.errors import CheckpointError, ConfigError
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import LAYER_NAMES
 from tests.helpers.tiny_model import tiny_config
-from training.config import DistillationConfig
+from training.config import DistillationConfig, TrainingConfig
 from training.distillation.twin import TwinTeacher
 from training.read import Read, Seen
 
@@ -44,8 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory, images: Tensor) -> str:
 def teacher(weights: str, model: ModelConfig | None = None, **config: float) -> TwinTeacher:
     return TwinTeacher(
         weights,
-        model or tiny_config(),
-        DistillationConfig(**config),
+        TrainingConfig(model=model or tiny_config(), distillation=DistillationConfig(**config)),
         torch.device("cpu"),
         torch.float32,
         compile_step=False,
