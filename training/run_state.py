@@ -138,10 +138,9 @@ class RunState:
             had = "with" if state["distillation"] else "without"
             raise ConfigError(f"the checkpoint was made {had} a teacher; resume {had} --teacher")
         if state["twin"] != self._twin_fingerprint:
-            had = "with this" if state["twin"] else "with a"
+            had, wanted = ("with", "with the same") if state["twin"] else ("without", "without")
             raise ConfigError(
-                f"the checkpoint was not made {had} twin as a teacher; resume "
-                f"{'with the same' if state['twin'] else 'without'} --twin-teacher"
+                f"the checkpoint was made {had} a twin as a teacher; resume {wanted} --twin-teacher"
             )
         before = json.loads(state["config"])["optimizer"]["name"]
         if before != self.config.optimizer.name:
