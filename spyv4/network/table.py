@@ -90,6 +90,26 @@ def layer_channels(width_multiple: float) -> dict[str, int]:
     return {IMAGE: IMAGE_CHANNELS} | scaled
 
 
+def times_as_wide(width_multiple: float, twin_width_multiple: float) -> int:
+    """How many channels of a network stand for one of its twin, which may be narrower.
+
+    Args:
+        width_multiple: of the network.
+        twin_width_multiple: of its twin.
+
+    Raises:
+        ConfigError: if that is no whole number, the same in all layers.
+    """
+    own, given = layer_channels(width_multiple), layer_channels(twin_width_multiple)
+    times = {own[name] / given[name] for name in LAYER_NAMES}
+    if len(times) > 1 or not min(times).is_integer():
+        raise ConfigError(
+            f"the twin's width_multiple of {twin_width_multiple:g} does not go into the network's, "
+            f"{width_multiple:g}; take a twin of the same width, or of a half or a third of it"
+        )
+    return int(min(times))
+
+
 def in_channels(row: Row, channels: Mapping[str, int]) -> int:
     """Channels of what a layer convolves, with `channels` as `layer_channels` has them."""
     total = sum(channels[name] for name in row.inputs)

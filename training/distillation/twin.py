@@ -16,7 +16,7 @@ from torch.nn import functional
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.heads.levels import split_levels
 from spyv4.network.readout import Maps
-from spyv4.network.table import LAYER_NAMES
+from spyv4.network.table import LAYER_NAMES, times_as_wide
 from spyv4.weights import load_weights
 from training.config import TrainingConfig
 from training.distillation.loss import correlation
@@ -39,6 +39,8 @@ class TwinView(NamedTuple):
 class TwinTeacher:
     """The twin of the network that is trained, asked about every batch.
 
+    It may have fewer channels: of a network k times as wide, k channels have one goal.
+
     Args:
         source: name of shipped weights, or a file.
         config: of the run.
@@ -51,7 +53,8 @@ class TwinTeacher:
 
     Raises:
         CheckpointError: if the source cannot be read, or is no twin of that network.
-        ConfigError: if the network that is trained is a twin itself.
+        ConfigError: if the network that is trained is a twin itself, or not a whole number of
+            times as wide.
     """
 
     def __init__(
@@ -68,13 +71,15 @@ class TwinTeacher:
             raise CheckpointError(f"{source} spikes; a twin teacher is what --twin trains")
         if not model.neuron.spikes:
             raise ConfigError("a twin teacher teaches a spiking network; leave out --twin-teacher")
-        for name in ("width_multiple", "class_names", "heads", "codec"):
+        for name in ("class_names", "heads", "codec"):
             own, wanted = getattr(twin.config, name), getattr(model, name)
             if own != wanted:
                 raise CheckpointError(
                     f"{source} is no twin of the network that is trained: its {name} is {own}, "
                     f"not {wanted}"
                 )
+        width, own_width = model.width_multiple, twin.config.width_multiple
+        self._spikes_a_value = times_as_wide(width, own_width)
         if not twin.folded:
             twin.fold()
         digest = sha256()
@@ -100,8 +105,8 @@ class TwinTeacher:
         Of the answers, at every cell and anchor, with o the twin's objectness: KL(o, objectness) +
         o (sum over classes of KL(twin's, class) + smooth L1 of the raw box), summed and divided by
         the sum of o, for each head. Of the layers: 1 - the correlation between spikes and the
-        twin's activations, by channel over the batch of this process and places, mean over
-        channels and layers.
+        twin's activation that its channel stands for, over the batch of this process and places,
+        mean over channels and layers.
 
         Args:
             maps: raw head maps.
@@ -131,7 +136,7 @@ class TwinTeacher:
     ) -> Tensor:
         answers = [_answers(own, twin) for own, twin in zip(raw, taught, strict=True)]
         layers = [
-            1 - correlation(own.float(), twin.float())
+            1 - correlation(own.float(), twin.float().repeat_interleave(self._spikes_a_value, 1))
             for own, twin in zip(spikes, activations, strict=True)
         ]
         return (

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from spyv4.config import NeuronConfig
-from spyv4.errors import CheckpointError
-from spyv4.network.spyv4 import SPYv4
+from spyv4.errors import CheckpointError, ConfigError
+from spyv4.network.readout import Maps
+from spyv4.network.spyv4 import Spikes, SPYv4
 from tests.helpers.tiny_model import tiny_config
-from training.warm_start import _two_levels, start_from_twin
+from training.distillation.loss import correlation
+from training.warm_start import find_levels, start_from_twin
 
 TWIN = replace(tiny_config(), neuron=NeuronConfig(kind="leaky-relu"))
 
@@ -31,35 +33,82 @@ def twin(images: Tensor) -> SPYv4:
     return network.eval()
 
 
-def test_two_levels_are_the_best_in_least_squares() -> None:
+@pytest.mark.parametrize("spikes", [1, 2, 3])
+def test_levels_are_the_best_in_least_squares(spikes: int) -> None:
     values = torch.randn(1, 1, 40, 50, generator=torch.Generator().manual_seed(3)) + 0.3
-    level = float(_two_levels(values))
+    values = torch.maximum(values, 0.1 * values)
+    base, steps, thresholds = (x[0] for x in find_levels(values, spikes))
 
-    def error(m: float) -> float:
-        return float((values.clamp(min=0) - m * (values > m / 2)).square().mean())
+    def error(base: Tensor, steps: Tensor) -> float:
+        said = base + ((values[..., None] > thresholds) * steps).sum(-1)
+        return float((values - said).square().mean())
 
-    others = [error(factor * level) for factor in (0.5, 0.8, 1.25, 2.0)]
-    assert error(level) < min(others)
+    least = error(base, steps)
+    assert least < error(torch.zeros(()), steps)
+    for spike in range(spikes):
+        for factor in (0.7, 0.9, 1.1, 1.4):
+            other = steps.clone()
+            other[spike] *= factor
+            assert least < error(base, other)
+    if spikes > 1:
+        fewer = find_levels(values, spikes - 1)
+        said = fewer.base[0] + ((values[..., None] > fewer.thresholds[0]) * fewer.steps[0]).sum(-1)
+        assert least < 0.7 * float((values - said).square().mean())
 
 
-def test_layers_fire_where_their_twin_is_active(twin: SPYv4, images: Tensor) -> None:
+def test_a_channel_that_is_never_active_gets_a_threshold_above_rest() -> None:
+    values = -torch.rand(2, 3, 8, 8)
+    base, steps, thresholds = find_levels(values, 2)
+    assert torch.isfinite(torch.cat((base[:, None], steps, thresholds), 1)).all()
+    assert (thresholds > 0).all()
+
+
+def first_read(network: SPYv4, images: Tensor) -> tuple[Maps, Spikes]:
+    with torch.no_grad():
+        state = network.initial_state(8, (64, 64))
+        maps, _, spikes = network.step_from_current(network.current(images), state)
+    return maps, spikes
+
+
+@pytest.mark.parametrize("spikes", [1, 2])
+def test_layers_fire_where_their_twin_is_active(twin: SPYv4, images: Tensor, spikes: int) -> None:
     torch.manual_seed(2)
-    spiking = SPYv4(tiny_config())
+    spiking = SPYv4(tiny_config(width_multiple=0.125 * spikes))
     start_from_twin(spiking, twin, images)
     spiking.train()  # batch norm of the moment: what a message of 0 or 1 changes is normalised
-    with torch.no_grad():
-        state = spiking.initial_state(8, (64, 64))
-        _, _, spikes = spiking.step_from_current(spiking.current(images), state)
-        values = twin.step_from_current(twin.current(images), twin.initial_state(8, (64, 64)))[2]
-    first = spikes["stem1"].flatten(), values["stem1"].flatten()
+    fired, values = first_read(spiking, images)[1], first_read(twin, images)[1]
+    first = fired["stem1"].flatten(), values["stem1"].repeat_interleave(spikes, 1).flatten()
     assert float(torch.corrcoef(torch.stack(first))[0, 1]) > 0.7
-    for name, fired in spikes.items():
-        pair = torch.stack((fired.flatten(), values[name].flatten()))
+    for name, spikes_of_layer in fired.items():
+        goal = values[name].repeat_interleave(spikes, 1)
+        pair = torch.stack((spikes_of_layer.flatten(), goal.flatten()))
         assert float(torch.corrcoef(pair)[0, 1]) > 0.1, name
-        assert 0.05 < float(fired.mean()) < 0.7, name
+        assert 0.05 < float(spikes_of_layer.mean()) < 0.7, name
+
+
+def test_more_spikes_a_value_say_more_nearly_what_the_twin_says(
+    twin: SPYv4, images: Tensor
+) -> None:
+    """At inference too: means and biases make up for what a silent channel says."""
+
+    def alike(spikes: int) -> float:
+        torch.manual_seed(2)
+        spiking = SPYv4(tiny_config(width_multiple=0.125 * spikes))
+        start_from_twin(spiking, twin, images)
+        maps = first_read(spiking.eval(), images)[0]
+        return float(correlation(maps[1], first_read(twin, images)[0][1]))
+
+    one, two, three = (alike(spikes) for spikes in (1, 2, 3))
+    assert one < two < three
 
 
 def test_a_twin_of_other_layers_is_refused(twin: SPYv4, images: Tensor) -> None:
-    wider = SPYv4(replace(tiny_config(), width_multiple=0.25))
-    with pytest.raises(CheckpointError, match="use the same width"):
+    wider = SPYv4(tiny_config(width_multiple=0.1875))
+    with pytest.raises(ConfigError, match=r"0\.125 does not go into the network's, 0\.1875"):
         start_from_twin(wider, twin, images)
+    other = SPYv4(tiny_config(class_names=("cat",)))
+    with pytest.raises(CheckpointError, match="another class_names"):
+        start_from_twin(other, twin, images)
+    one = SPYv4(replace(tiny_config(), heads=tiny_config().heads[:1]))
+    with pytest.raises(CheckpointError, match="other heads"):
+        start_from_twin(one, twin, images)

@@ -109,13 +109,24 @@ def test_every_layer_and_every_head_goes_down_to_it(weights: str, images: Tensor
         assert last.item() < 0.95 * first.item()
 
 
+def test_a_network_twice_as_wide_is_taught_two_channels_a_value(
+    weights: str, images: Tensor
+) -> None:
+    twin = teacher(weights, tiny_config(width_multiple=0.25), answer_weight=0.0)
+    view = twin(images)
+    twice = [each.repeat_interleave(2, 1) for each in view.messages]
+    assert float(twin.distance(view.maps, twice, view)) == pytest.approx(0, abs=1e-4)
+    shuffled = [each.roll(1, 1) for each in twice]
+    assert float(twin.distance(view.maps, shuffled, view)) > 0.2
+
+
 def test_who_cannot_be_a_twin_teacher_is_refused(weights: str, tmp_path: Path) -> None:
     spiking = tmp_path / "spiking.safetensors"
     save_model(SPYv4(tiny_config()), spiking)
     with pytest.raises(CheckpointError, match="spikes"):
         teacher(str(spiking))
-    with pytest.raises(CheckpointError, match=r"its width_multiple is 0\.125, not"):
-        teacher(weights, tiny_config(width_multiple=0.25))
+    with pytest.raises(ConfigError, match=r"0\.125 does not go into the network's, 0\.1875"):
+        teacher(weights, tiny_config(width_multiple=0.1875))
     with pytest.raises(CheckpointError, match="its class_names is"):
         teacher(weights, tiny_config(class_names=("cat",)))
     with pytest.raises(ConfigError, match="leave out --twin-teacher"):
