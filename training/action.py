@@ -58,10 +58,8 @@ def _read_training_images(
 ) -> list[AnnotatedImage]:
     names = config.model.class_names
     images = source.read(arguments.train or source.train_set, names, skip_bad=arguments.skip_bad)
-    if arguments.extra_voc_root is not None:
-        images += read_split(
-            arguments.extra_voc_root, arguments.extra_train, names, skip_bad=arguments.skip_bad
-        )
+    for root in arguments.extra_voc_root:
+        images += read_split(root, arguments.extra_train, names, skip_bad=arguments.skip_bad)
     if arguments.fraction < 1:
         chosen = np.random.default_rng(config.seed).permutation(len(images))
         kept = sorted(chosen[: round(arguments.fraction * len(images))])

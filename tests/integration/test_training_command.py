@@ -203,11 +203,11 @@ def test_folded_weights_are_a_start_too(root: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
-def test_a_further_folder_of_pictures_is_trained_on(root: Path, tmp_path: Path) -> None:
-    more = ("--extra-voc-root", str(draw_pictures(tmp_path / "more")))
-    assert train_command(command(root, tmp_path / "run", *more)) == 0
+def test_further_folders_of_pictures_are_trained_on(root: Path, tmp_path: Path) -> None:
+    more = [("--extra-voc-root", str(draw_pictures(tmp_path / name))) for name in "ab"]
+    assert train_command(command(root, tmp_path / "run", *more[0], *more[1])) == 0
     (first, *_) = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    assert json.loads(first)["pictures"] == 2 * PICTURES
+    assert json.loads(first)["pictures"] == 3 * PICTURES
 
 
 def test_too_little_memory_of_a_gpu_is_said_in_one_line(

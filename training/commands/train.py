@@ -52,7 +52,13 @@ def train_parser() -> argparse.ArgumentParser:
 
 def _add_data(add: Callable[..., object]) -> None:
     add("--train", help=f"training sets, YEAR:SET[,..] ({VOC_TRAIN}); of --data one key (train)")
-    add("--extra-voc-root", type=Path, help="a further folder of training pictures")
+    add(
+        "--extra-voc-root",
+        type=Path,
+        action="append",
+        default=[],
+        help="a further folder of training pictures; may be given several times",
+    )
     add("--extra-train", default="VOC2012:train", help="its sets (%(default)s)")
     add("--eval", help=f"evaluation sets ({VOC_EVAL}); of --data one key (val)")
     add(
