@@ -1,7 +1,6 @@
 """What the network loses by differing from its teacher."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement
 from typing import cast
 
 import torch
@@ -99,8 +98,7 @@ class DistillationLoss(nn.Module):
 def correlation(one: Tensor, other: Tensor) -> Tensor:
     """Pearson's, by channel over the batch of all processes and places, mean over channels."""
     flat = [x.transpose(0, 1).flatten(1) for x in (one, other)]
-    centred = [x - processes.mean(x.mean(1, keepdim=True)) for x in flat]
-    products = [a * b for a, b in combinations_with_replacement(centred, 2)]
-    own, both, others = (processes.mean(x.mean(1)) for x in products)
+    x, y = (x - processes.mean(x.mean(1, keepdim=True)) for x in flat)
+    own, both, others = (processes.mean(product.mean(1)) for product in (x * x, x * y, y * y))
     mean: Tensor = (both / (own * others).clamp(min=_LEAST).sqrt()).mean()
     return mean
