@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spyv4.config import Anchor, HeadConfig, ModelConfig
 from spyv4.network.table import STRIDES
-from training.data import AnnotatedImage, training_objects
+from training.data import UNSURE, AnnotatedImage, training_objects
 from training.errors import DatasetError
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ def with_found_anchors(
 def box_sides(images: Sequence[AnnotatedImage], model: ModelConfig) -> Sides:
     """(width, height) of all boxes in pixels of the network's images, [N, 2]."""
     height, width = model.image_size
-    rows = [training_objects(image, model.class_names)[:, :4] for image in images]
-    boxes = np.concatenate([np.zeros((0, 4)), *rows])
+    rows = [training_objects(image, model.class_names) for image in images]
+    boxes = np.concatenate([np.zeros((0, 4)), *(row[row[:, 4] != UNSURE, :4] for row in rows)])
     sides = (boxes[:, 2:] - boxes[:, :2]) * [width, height]
     extended: Sides = sides[sides.min(1) > 0]
     return extended

@@ -67,8 +67,8 @@ class LossConfig:
         label_smoothing: share of a label given to all classes alike, 0..1.
         objectness_iou_share: how far the objectness goal of a positive follows its IoU, 0..1;
             of the `scaled` fashion.
-        ignore_iou: other places whose box overlaps an object more than this are no background,
-            0..1; of the `yolov4` fashion.
+        ignore_iou: other places whose box overlaps what is marked difficult more than this are no
+            background, 0..1; of the `yolov4` fashion those that overlap any object.
     """
 
     box_weight: NotNegative = 1.0

@@ -151,6 +151,7 @@ class Trainer:
         images = batch.images.to(device, non_blocking=True)
         images = images.to(memory_format=torch.channels_last)
         targets = batch.targets.to(device, non_blocking=True)
+        unsure = batch.unsure.to(device, non_blocking=True)
         teach = self._teachers(batch, images)
         assignments: list[Assignment] = []
         losses: list[Tensor] = []
@@ -164,7 +165,7 @@ class Trainer:
         def judge(seen: Seen, _: int) -> Tensor:
             if not assignments:  # they are the same at every read
                 assignments.extend(self.loss.assign(seen.maps, batch.targets))
-            terms = self.loss(seen.maps, assignments, targets)
+            terms = self.loss(seen.maps, assignments, targets, unsure)
             terms = terms._replace(teacher=terms.teacher + sum(one(seen) for one in teach))
             losses.append(torch.stack(terms).detach())
             return terms.total

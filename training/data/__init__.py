@@ -2,11 +2,12 @@
 
 from training.data.batches import Batch
 from training.data.loader import LoaderOptions, TrainingLoader
-from training.data.objects import training_objects
+from training.data.objects import UNSURE, training_objects
 from training.data.source import DataSource, open_source
 from training.data.voc import AnnotatedImage, ObjectAnnotation, parse_image_sets, read_split
 
 __all__ = [
+    "UNSURE",
     "AnnotatedImage",
     "Batch",
     "DataSource",

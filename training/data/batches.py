@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from training.config import AugmentationConfig, TrainingConfig
 from training.data.cache import PictureCache
+from training.data.objects import UNSURE
 from training.data.pictures import Picture, Sample
 from training.data.sizes import Size, size_of_batch
 from training.distillation.teacher import Teacher, TeacherView
@@ -46,11 +47,14 @@ class Batch(NamedTuple):
             from batch to batch (`multi_scale`).
         targets: float32 [n, 6], (index in the batch, class index, cx, cy, width, height) in
             continuous pixels of the images, from 0.
+        unsure: float32 [m, 5], (index in the batch, cx, cy, width, height) of what is neither to be
+            learned nor to be taken for background.
         teacher: what the teacher says of the images, where there is one.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
+    unsure: torch.Tensor = torch.zeros(0, 5)
     teacher: TeacherView | None = None
 
 
@@ -125,7 +129,9 @@ class Batches(Dataset[Batch | DatasetError]):
         if self._teacher is not None:
             names = self._config.model.class_names
             view = _teacher_of_process(os.getpid(), self._teacher, names)(pictures)
-        return Batch(pictures, torch.from_numpy(targets), view)
+        learned = targets[:, 1] != UNSURE
+        unsure = np.delete(targets[~learned], 1, axis=1)
+        return Batch(pictures, torch.from_numpy(targets[learned]), torch.from_numpy(unsure), view)
 
     def _sample(
         self, augmenter: "Augmenter", epoch: int, position: int

@@ -16,7 +16,7 @@ from training.config import TrainingConfig
 from training.data.batches import ROUNDING, Batch, Batches, Place
 from training.data.cache import PictureCache
 from training.data.fingerprint import fingerprint
-from training.data.objects import training_objects
+from training.data.objects import UNSURE, training_objects
 from training.data.voc import AnnotatedImage
 from training.data.workers import in_workers
 from training.distillation.teacher import Teacher
@@ -50,7 +50,7 @@ class LoaderOptions:
 
 
 def _require_objects(annotations: Sequence[NDArray[np.float32]]) -> None:
-    if annotations and not any(map(len, annotations)):
+    if annotations and not any((objects[:, 4] != UNSURE).any() for objects in annotations):
         raise DatasetError(
             f"none of the {len(annotations)} training pictures shows an object to learn from; "
             "those marked as difficult are not learned"
@@ -125,7 +125,8 @@ class TrainingLoader:
             self._options.cache_folder,
         )
         _require_objects(annotations)
-        labels = [objects[:, 4].astype(np.int64) for objects in annotations]
+        sure = [objects[objects[:, 4] != UNSURE] for objects in annotations]
+        labels = [objects[:, 4].astype(np.int64) for objects in sure]
         repeats = (
             repeat_factors(labels, len(names), config.repeat_threshold) if labels else np.zeros(0)
         )

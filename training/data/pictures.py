@@ -18,7 +18,8 @@ from training.errors import DatasetError
 
 Picture = NDArray[np.uint8]
 Sample = tuple[Picture, NDArray[np.float32]]
-"""A picture, and its objects [n, 5]: xyxy as shares of the picture's sides, and class index."""
+"""A picture, and its objects [n, 5]: xyxy as shares of the picture's sides, and class index or
+`UNSURE`."""
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -40,6 +40,7 @@ class Positives(NamedTuple):
         assignment: their objects.
         level: the head.
         targets: the objects of the batch, as for `DetectionLoss.assign`.
+        unsure: what is neither an object to learn nor background, [M, 5], as in `Batch`.
         positives: of all heads, mean over processes, above 0.
     """
 
@@ -48,6 +49,7 @@ class Positives(NamedTuple):
     assignment: Assignment
     level: Level
     targets: Tensor
+    unsure: Tensor
     positives: float
 
 
@@ -79,14 +81,23 @@ class DetectionLoss(ABC):
         )
         return [found.to(maps[0].device) for found in self._assign(targets, levels)]
 
-    def __call__(self, maps: Maps, assignments: list[Assignment], targets: Tensor) -> LossTerms:
+    def __call__(
+        self,
+        maps: Maps,
+        assignments: list[Assignment],
+        targets: Tensor,
+        unsure: Tensor | None = None,
+    ) -> LossTerms:
         """The terms for the head maps of one read.
 
         Args:
             maps: raw head maps of B pictures.
             assignments: from `assign` for these pictures.
             targets: as for `assign`.
+            unsure: (image, cx, cy, w, h) in pixels of the network's image, [M, 5]: what is neither
+                to be learned nor to be taken for background.
         """
+        unsure = targets.new_zeros(0, 5) if unsure is None else unsure
         here = torch.tensor(float(sum(len(a.labels) for a in assignments)))
         count = max(float(processes.mean(here)), 1 / processes.count())
         zero = maps[0].new_zeros((), dtype=torch.float32)
@@ -99,7 +110,7 @@ class DetectionLoss(ABC):
                 raw[:, :4], assignment.cells, level.anchors[assignment.anchor], level.stride
             )
             overlap = complete_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(assignment.boxes_cxcywh))
-            found = Positives(raw, overlap, assignment, level, targets, count)
+            found = Positives(raw, overlap, assignment, level, targets, unsure, count)
             box = box + self._box(found) / count
             classes = classes + self._classes(found) / count
             objectness = objectness + weight * self._objectness(found)
@@ -135,6 +146,19 @@ class DetectionLoss(ABC):
         goal.scatter_(1, labels[:, None], 1 - smoothing + spread)
         return functional.binary_cross_entropy_with_logits(logits, goal, reduction="sum")
 
+    @torch.no_grad()
+    def _near(self, level: Level, image: Tensor, boxes_cxcywh: Tensor) -> Tensor:
+        """Places [B, A, H, W] whose box overlaps one of these [N, 4] too much to be background."""
+        cells = grid_cells(*level.raw.shape[2:4], level.raw.device)
+        anchors = level.anchors[:, None, None]
+        boxes = self.decode(level.raw[..., :4], cells, anchors, level.stride)
+        flat = cxcywh_to_xyxy(boxes).flatten(1, 3)
+        image = image.long()
+        overlap = iou(flat[image], cxcywh_to_xyxy(boxes_cxcywh)[:, None])
+        largest = flat.new_zeros(flat.shape[:2])
+        largest.scatter_reduce_(0, image[:, None].expand_as(overlap), overlap, "amax")
+        return (largest > self.config.ignore_iou).view(level.raw.shape[:-1])
+
     def _places(self, found: Positives) -> Tensor:
         """Index of every positive among the flattened places of its head, [P]."""
         _, anchors, height, width, _ = found.level.raw.shape
@@ -147,7 +171,8 @@ class ScaledLoss(DetectionLoss):
 
     box         = mean over positives of 1 - CIoU
     objectness  = mean over all places of BCE(objectness, goal); the goal of a positive is
-                  (1 - g) + g CIoU, that of all others 0
+                  (1 - g) + g CIoU, that of all others 0, and none where the box has an IoU above
+                  `ignore_iou` with what is unsure
     classes     = mean over positives and classes of BCE(class, smoothed one-hot)
     """
 
@@ -166,7 +191,11 @@ class ScaledLoss(DetectionLoss):
         quality = (1 - share) + share * found.overlap.detach().clamp(min=0)
         # Two objects in one cell: the better overlap counts, whatever the order.
         goal.view(-1).scatter_reduce_(0, self._places(found), quality, "amax")
-        return functional.binary_cross_entropy_with_logits(found.level.raw[..., 4], goal)
+        counts = None
+        if len(found.unsure):
+            near = self._near(found.level, found.unsure[:, 0], found.unsure[:, 1:])
+            counts = torch.maximum((goal > 0).float(), (~near).float())
+        return functional.binary_cross_entropy_with_logits(found.level.raw[..., 4], goal, counts)
 
 
 class YOLOv4Loss(DetectionLoss):
@@ -174,7 +203,7 @@ class YOLOv4Loss(DetectionLoss):
 
     box         = (1 - CIoU) (2 - w h), w and h as shares of the picture
     objectness  = BCE(objectness, 1) of positives, BCE(objectness, 0) of all other places but
-                  those whose box has an IoU above `ignore_iou` with an object
+                  those whose box has an IoU above `ignore_iou` with an object, or what is unsure
     classes     = sum over classes of BCE(class, smoothed one-hot)
     """
 
@@ -196,22 +225,11 @@ class YOLOv4Loss(DetectionLoss):
         logits = found.level.raw[..., 4]
         goal = logits.new_zeros(logits.shape)  # contiguous, whatever the maps are
         goal.view(-1)[self._places(found)] = 1
-        counts = torch.maximum(goal, (~self._near(found.level, found.targets)).float())
+        image = torch.cat((found.targets[:, 0], found.unsure[:, 0]))
+        boxes = torch.cat((found.targets[:, 2:], found.unsure[:, 1:]))
+        counts = torch.maximum(goal, (~self._near(found.level, image, boxes)).float())
         loss = functional.binary_cross_entropy_with_logits(logits, goal, counts, reduction="sum")
         return loss / found.positives
-
-    @torch.no_grad()
-    def _near(self, level: Level, targets: Tensor) -> Tensor:
-        """Places [B, A, H, W] whose box overlaps an object of their picture too much to be none."""
-        cells = grid_cells(*level.raw.shape[2:4], level.raw.device)
-        anchors = level.anchors[:, None, None]
-        boxes = self.decode(level.raw[..., :4], cells, anchors, level.stride)
-        flat = cxcywh_to_xyxy(boxes).flatten(1, 3)
-        image = targets[:, 0].long()
-        overlap = iou(flat[image], cxcywh_to_xyxy(targets[:, 2:])[:, None])
-        largest = flat.new_zeros(flat.shape[:2])
-        largest.scatter_reduce_(0, image[:, None].expand_as(overlap), overlap, "amax")
-        return (largest > self.config.ignore_iou).view(level.raw.shape[:-1])
 
 
 LOSSES: dict[str, type[DetectionLoss]] = {"scaled": ScaledLoss, "yolov4": YOLOv4Loss}

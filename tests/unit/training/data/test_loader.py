@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def assert_same(first: Iterable[Batch], second: Iterable[Batch]) -> None:
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.targets, b.targets)
+        assert torch.equal(a.unsure, b.unsure)
 
 
 def test_batches_have_the_stated_form(images: list[AnnotatedImage]) -> None:
@@ -116,10 +118,27 @@ def test_a_cache_too_small_changes_nothing(images: list[AnnotatedImage], tmp_pat
         assert_same(make(images).batches(0), make(images, options).batches(0))
 
 
-def test_difficult_objects_are_left_out(images: list[AnnotatedImage]) -> None:
-    (batch,) = make(images, augment=False, batch_size=13).batches(0)
-    assert len(batch.targets) == 13
-    assert sum(len(image.objects) for image in images) == 26
+def test_difficult_objects_are_unsure_instead_of_targets(images: list[AnnotatedImage]) -> None:
+    loader = make(images, augment=False, batch_size=13)
+    (batch,) = loader.batches(0)
+    assert (len(batch.targets), batch.unsure.dtype) == (13, torch.float32)
+    assert batch.unsure[:, 0].tolist() == list(range(13))
+    for row, index in zip(batch.unsure.numpy(), loader.order(0), strict=True):
+        height, width = images[index].size
+        (box,) = (item.box_xyxy for item in images[index].objects if item.difficult)
+        scale = np.array([SIZE[1] / width, SIZE[0] / height] * 2)
+        x0, y0, x1, y1 = np.array([box[0] - 1, box[1] - 1, box[2], box[3]]) * scale
+        expected = [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]
+        np.testing.assert_allclose(row[1:], expected, rtol=1e-4)
+
+
+def test_pictures_with_difficult_objects_alone_teach_nothing(images: list[AnnotatedImage]) -> None:
+    unsure = [
+        replace(image, objects=tuple(replace(item, difficult=True) for item in image.objects))
+        for image in images
+    ]
+    with pytest.raises(DatasetError, match="none of the 13 training pictures shows an object"):
+        make(unsure)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

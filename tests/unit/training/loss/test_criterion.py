@@ -93,6 +93,39 @@ def test_silent_maps_cost_ln_two_a_cell() -> None:
     assert terms.total.item() == terms.objectness.item()
 
 
+@pytest.mark.parametrize(("width", "excused"), [(40.0, True), (25.0, True), (15.0, False)])
+def test_a_box_on_what_is_unsure_is_no_mistake(width: float, excused: bool) -> None:
+    """While its IoU with it is above 0.5: a box of 40 x 40, found where nothing is annotated."""
+    none, maps = torch.zeros(0, 6), empty(-12.0)
+    fine = split_levels(maps, MODEL)[1]
+    box, cell = torch.tensor([[40.0, 40.0, 40.0, 40.0]]), torch.tensor([[2, 2]])
+    fine.raw[0, 1, 2, 2, :4] = encode_scaled(box, cell, fine.anchors[[1]], fine.stride)[0]
+    fine.raw[0, 1, 2, 2, 4] = 12.0
+    criterion = build_loss(MODEL, PLAIN)
+
+    def cost(unsure: Tensor) -> float:
+        found = criterion(maps, criterion.assign(maps, none), none, unsure)
+        return found.objectness.item()
+
+    mistake = cost(torch.zeros(0, 5))
+    assert mistake > 0.2
+    unsure = torch.tensor([[0.0, 40.0, 40.0, width, 40.0]])
+    assert cost(unsure) == pytest.approx(0 if excused else mistake, abs=1e-3)
+    other = torch.tensor([[1.0, 40.0, 40.0, width, 40.0]])  # on another picture
+    assert cost(other) == pytest.approx(mistake)
+
+
+def test_an_object_is_learned_on_what_is_unsure_too() -> None:
+    criterion, maps = build_loss(MODEL, PLAIN), perfect()
+    for level in split_levels(maps, MODEL):
+        level.raw[..., 4] = -12.0
+    unsure = torch.cat((TARGETS[:, :1], TARGETS[:, 2:]), 1)
+    assignments = criterion.assign(maps, TARGETS)
+    plain = criterion(maps, assignments, TARGETS)
+    torch.testing.assert_close(criterion(maps, assignments, TARGETS, unsure), plain)
+    assert plain.objectness > 1
+
+
 def test_labels_are_smoothed() -> None:
     """All class logits 0: BCE is ln 2 whatever the goal; at +-a it tells the goal."""
     smooth = LossConfig(label_smoothing=0.3, class_weight=1.0)

@@ -117,6 +117,10 @@ def test_places_that_overlap_an_object_are_no_background() -> None:
     put(maps, 1, 0, (70, 53, 30, 58))[4] = 10.0
     elsewhere = target(70, 53, 37, 58, image=1)
     assert loss(maps, elsewhere).objectness.item() == pytest.approx(10 + 30, abs=0.01)
+    # What is unsure on this one does, and costs nothing itself.
+    criterion, unsure = build_loss(MODEL, PLAIN), torch.tensor([[0.0, 70, 53, 37, 58]])
+    found = criterion(maps, criterion.assign(maps, elsewhere), elsewhere, unsure)
+    assert found.objectness.item() == pytest.approx(30, abs=0.01)
 
 
 def test_a_picture_without_objects_is_background() -> None:
