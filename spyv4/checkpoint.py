@@ -18,13 +18,17 @@ from spyv4.validation import from_mapping, to_mapping
 FORMAT = "spyv4-2"
 
 
-def save_model(model: SPYv4, path: Path, notes: dict[str, str] | None = None) -> None:
+def save_model(
+    model: SPYv4, path: Path, notes: dict[str, str] | None = None, *, half_kernels: bool = False
+) -> None:
     """Write the parameters and the configuration of `model` to `path`, all or nothing.
 
     Args:
         model: folded or not; that is stored too.
         path: a .safetensors file, replaced if it exists.
         notes: what else the file shall say of itself (`read_notes`).
+        half_kernels: round kernels to float16, for a file of half the size; values by channel,
+            some of which float16 is too narrow for, stay as they are.
 
     Raises:
         SaveError: if the file cannot be written; an earlier one is left as it was.
@@ -34,6 +38,8 @@ def save_model(model: SPYv4, path: Path, notes: dict[str, str] | None = None) ->
         for name, tensor in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    if half_kernels:
+        tensors = {name: x.half() if x.ndim > 1 else x for name, x in tensors.items()}
     metadata = {
         "format": FORMAT,
         "config": json.dumps(to_mapping(model.config)),

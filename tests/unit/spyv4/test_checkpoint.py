@@ -66,6 +66,18 @@ def test_half_precision_weights_load_as_float32(model: SPYv4, tmp_path: Path) ->
     assert {p.dtype for p in load_model(path).parameters()} == {torch.float32}
 
 
+def test_kernels_alone_are_halved(path: Path, model: SPYv4) -> None:
+    half = path.with_name("half.safetensors")
+    save_model(model, half, half_kernels=True)
+    stored = parts(half)[0]
+    loaded = load_model(half).state_dict()
+    for name, value in load_model(path).state_dict().items():
+        kernel = value.ndim > 1
+        if name in stored:  # batch norm's counters are not
+            assert stored[name].dtype == (torch.float16 if kernel else torch.float32)
+        assert torch.equal(loaded[name], value.half().float() if kernel else value), name
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*nothing\.safetensors"):
         load_model(tmp_path / "nothing.safetensors")
