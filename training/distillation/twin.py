@@ -80,8 +80,7 @@ class TwinTeacher:
                     f"{source} is no twin of the network that is trained: its {name} is {own}, "
                     f"not {wanted}"
                 )
-        width, own_width = model.width_multiple, twin.config.width_multiple
-        self._spikes_a_value = times_as_wide(width, own_width)
+        self._times = times_as_wide(model.width_multiple, twin.config.width_multiple)
         if not twin.folded:
             twin.fold()
         digest = sha256()
@@ -136,11 +135,10 @@ class TwinTeacher:
         spikes: list[Tensor],
         activations: list[Tensor],
     ) -> Tensor:
-        times = self._spikes_a_value
         answers = [_answers(own, twin) for own, twin in zip(raw, taught, strict=True)]
         some = slice(-(-len(raw[0]) // _SHARE))
         layers = [
-            1 - correlation(own[some].float(), twin[some].float().repeat_interleave(times, 1))
+            1 - correlation(own[some].float(), twin[some].float().repeat_interleave(self._times, 1))
             for own, twin in zip(spikes, activations, strict=True)
         ]
         return (
