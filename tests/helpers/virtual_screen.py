@@ -63,7 +63,8 @@ def virtual_screen(folder: Path) -> Iterator[Screen]:
     """A screen of 1280 x 1024 pixels, without a window manager."""
     reading, writing = os.pipe()
     command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x1024x24"]
-    command += ["-nolisten", "tcp", "-fbdir", str(folder)]
+    # A server starts anew when its last client leaves, xdotool say, and takes who comes then along.
+    command += ["-noreset", "-nolisten", "tcp", "-fbdir", str(folder)]
     with (
         os.fdopen(reading) as told,
         subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server,

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -59,10 +60,20 @@ def colours(image):
     return len(np.unique(image.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)))
 
 
+def shows_a_picture(screen):
+    """Whether the window does; a blank one is taken off the screen and put there again.
+
+    Where no window manager runs, Qt misses at times that its window came onto the screen, and never
+    paints it: one time in five on a busy machine, with nothing but OpenCV's `imshow` in the loop.
+    """
+    if colours(screen.window(TITLE)) == 1:
+        screen.xdotool("search", "--name", TITLE, "windowunmap", "windowmap")
+        time.sleep(1)
+    return colours(screen.window(TITLE)) > 1000
+
+
 def test_a_window_shows_the_live_picture_until_q_is_pressed(screen, webcam):
-    wait_until(
-        lambda: colours(screen.window(TITLE)) > 1000 or webcam.poll() is not None, PATIENCE_S
-    )
+    wait_until(lambda: shows_a_picture(screen) or webcam.poll() is not None, PATIENCE_S)
     assert webcam.poll() is None, webcam.stderr.read()
     first = screen.window(TITLE)
     assert (first == PANEL_BGR).all(axis=-1).mean() > 0.05  # the status line and the rasters
