@@ -63,7 +63,7 @@ def virtual_screen(folder: Path) -> Iterator[Screen]:
     """A screen of 1280 x 1024 pixels, without a window manager."""
     reading, writing = os.pipe()
     command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x1024x24"]
-    # A server starts anew when its last client leaves, xdotool say, and takes who comes then along.
+    # Otherwise it starts anew when its last client leaves, xdotool say, and drops who comes then.
     command += ["-noreset", "-nolisten", "tcp", "-fbdir", str(folder)]
     with (
         os.fdopen(reading) as told,
