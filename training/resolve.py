@@ -25,6 +25,8 @@ TWIN: dict[str, Any] = {
     "min_reads": 0,
 }
 """What makes a recipe that of the non-spiking twin."""
+OF_SPIKES = ("neuron", "readout")
+"""What a recipe says of a network that starts from its twin; else the initial weights say it."""
 
 
 def recipe(name: str) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def _resolve_model(
             )
         # The weights say what they are, but for the neurons where a twin's have none.
         to_spikes = not base.neuron.spikes and not arguments.twin
-        of_recipe = {key: of_recipe[key] for key in ("readout",) if to_spikes and key in of_recipe}
+        of_recipe = {key: of_recipe[key] for key in OF_SPIKES if to_spikes and key in of_recipe}
         if to_spikes:
             base = replace(base, neuron=NeuronConfig(), reads=ModelConfig().reads)
     else:

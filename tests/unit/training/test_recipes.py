@@ -1,5 +1,6 @@
 """The recipes against the reference, field by field."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,21 @@ def test_initial_weights_say_what_their_network_is() -> None:
     assert config.learner.kind == "fptt"
 
 
+def test_neurons_learn_as_the_recipe_says_unless_the_weights_have_neurons() -> None:
+    wide = (1.0, 0.0, 1.0)
+    for start, expected in (
+        (("--model", "spyv4-nano"), wide),
+        (("--init-weights", "spyv4-small-twin"), wide),
+        (("--init-weights", "spyv4-nano"), (0.5, 0.15, 0.3)),
+    ):
+        neuron = resolved("nano", *start).model.neuron
+        found = (neuron.surrogate_gamma, neuron.surrogate_h, neuron.surrogate_sigma)
+        assert (neuron.kind, found) == ("ltc", expected), start
+
+
 def test_a_preset_keeps_what_the_recipe_leaves_open() -> None:
-    assert resolved("nano", "--model", "spyv4-nano").model == model_preset("spyv4-nano")
+    model, preset = resolved("nano", "--model", "spyv4-nano").model, model_preset("spyv4-nano")
+    assert model == replace(preset, neuron=model.neuron)
     plain = resolved("nano").model
     assert (plain.width_multiple, plain.image_size) == (1.0, (416, 416))
     assert (plain.codec, plain.readout) == ("scaled", "leaky")
