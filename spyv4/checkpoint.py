@@ -40,16 +40,7 @@ def save_model(
     }
     if half_kernels:
         tensors = {name: x.half() if x.ndim > 1 else x for name, x in tensors.items()}
-    metadata = {
-        "format": FORMAT,
-        "config": json.dumps(to_mapping(model.config)),
-        "folded": str(model.folded),
-        "notes": json.dumps(notes or {}),
-    }
-    try:
-        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
-    except (OSError, SafetensorError) as error:
-        raise SaveError(f"cannot write {path}: {error}") from error
+    _write(path, model.config, model.folded, tensors, notes or {})
 
 
 def load_model(path: Path, *, sha256: str | None = None) -> SPYv4:
@@ -85,9 +76,9 @@ def store_score_threshold(path: Path, score_threshold: float) -> None:
         ConfigError: if the threshold is not in 0..1.
         SaveError: if the file cannot be written; it is left as it was.
     """
-    model = load_model(path)
-    model.config = replace(model.config, score_threshold=score_threshold)
-    save_model(model, path, read_notes(path))
+    config, folded, tensors = _read(path, None)
+    changed = replace(config, score_threshold=score_threshold)
+    _write(path, changed, folded, tensors, read_notes(path))
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -128,6 +119,25 @@ def read_notes(path: Path) -> dict[str, str]:
 def _build(config: ModelConfig, folded: bool) -> SPYv4:
     model = SPYv4(config)
     return model.fold() if folded else model
+
+
+def _write(
+    path: Path,
+    config: ModelConfig,
+    folded: bool,
+    tensors: dict[str, Tensor],
+    notes: dict[str, str],
+) -> None:
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(to_mapping(config)),
+        "folded": str(folded),
+        "notes": json.dumps(notes),
+    }
+    try:
+        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+    except (OSError, SafetensorError) as error:
+        raise SaveError(f"cannot write {path}: {error}") from error
 
 
 def _read(path: Path, sha256: str | None) -> tuple[ModelConfig, bool, dict[str, Tensor]]:

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from spyv4 import SPYv4, shipped_weights, weights
-from spyv4.checkpoint import FORMAT, load_model, save_model
+from spyv4.checkpoint import FORMAT, load_model, save_model, store_score_threshold
 from spyv4.errors import CheckpointError
 from spyv4.files import file_sha256, write_atomically
 from spyv4.validation import to_mapping
@@ -76,6 +76,20 @@ def test_kernels_alone_are_halved(path: Path, model: SPYv4) -> None:
         if name in stored:  # batch norm's counters are not
             assert stored[name].dtype == (torch.float16 if kernel else torch.float32)
         assert torch.equal(loaded[name], value.half().float() if kernel else value), name
+
+
+def test_a_stored_threshold_changes_no_more_than_itself(path: Path, model: SPYv4) -> None:
+    save_model(model, path, {"of": "a run"}, half_kernels=True)
+    tensors, header = parts(path)
+    store_score_threshold(path, 0.25)
+    after, changed = parts(path)
+    config = json.loads(header.pop("config")) | {"score_threshold": 0.25}
+    assert json.loads(changed.pop("config")) == config
+    assert changed == header
+    assert after.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert after[name].dtype == value.dtype, name
+        assert torch.equal(after[name], value), name
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
