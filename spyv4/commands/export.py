@@ -15,7 +15,7 @@ def export_command(argv: list[str] | None = None) -> int:
         "spyv4-export",
         "Write the one-read step (images, state -> head maps, spikes, state) as ONNX and check it, "
         "or a network of LIF neurons as NIR.",
-        "spyv4-export --output spyv4-nano.onnx",
+        "spyv4-export --output spyv4.onnx",
     )
     parser.add_argument("--weights", help="name or file (the shipped default)")
     parser.add_argument(

@@ -26,8 +26,8 @@ DRAWN = {
     "chelsea": ("cat", (1, 1, 402, 300)),
     "stereo_motorcycle": ("motorbike", (93, 16, 684, 453)),
 }
-# spyv4-nano after 4 and 8 reads: 1.00 and 0.64, 0.62 and 0.63 in bfloat16; random weights: 0.
-LEAST_MAP, LEAST_COCO_AP = 0.9, 0.56
+# spyv4 after 4 and 8 reads: 1.00, 0.53 and 0.54, 0.60 and 0.58 in bfloat16; random weights: 0.
+LEAST_MAP, LEAST_COCO_AP = 0.9, 0.47
 LEAST = 0.9  # share of the frames that show an object whole in which it must be found
 DOG = Path(__file__).parents[3] / "shared" / "data" / "photos" / "dog.jpg"
 
