@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spyv4.config import InitConfig, ModelConfig, check_image_size, check_reads
 from spyv4.errors import ConfigError, StateShapeError
 from spyv4.network.blocks import SpikingConv2d
+from spyv4.network.pooling import max_pool_2x2
 from spyv4.network.readout import Maps, ReadoutState, initial_readout, leaky_readout
 from spyv4.network.table import (
     IMAGE,
@@ -238,5 +238,5 @@ def message(row: Row, spikes: Spikes) -> Tensor:
     if row.kind == "half":
         return message.chunk(2, dim=1)[1]
     if row.kind == "pool":
-        return functional.max_pool2d(message, 2)
+        return max_pool_2x2(message)
     return message
