@@ -104,7 +104,7 @@ class OptimizerConfig:
     Attributes:
         name: Adagrad as in the paper's detector, Adam or Adamax as in its other tasks, or another.
         learning_rate: peak, > 0.
-        weight_decay: decoupled for adamw.
+        weight_decay: decoupled for adamw and muon.
         schedule: `constant`; `cosine` or `linear` down to `final_share` of the peak at the end;
             `step` to `step_factor` of what it was after each of `step_at`.
         step_at: shares of the run, rising, each in 0..1.
@@ -115,7 +115,7 @@ class OptimizerConfig:
             and saved, in [0, 1); 0 for none.
     """
 
-    name: Literal["adagrad", "adam", "adamax", "adamw", "sgd"] = "adagrad"
+    name: Literal["adagrad", "adam", "adamax", "adamw", "muon", "sgd"] = "adagrad"
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     schedule: Literal["constant", "cosine", "linear", "step"] = "constant"

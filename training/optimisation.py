@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import OptimizerConfig
+from training.muon import Muon
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -26,6 +27,12 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         return torch.optim.Adam(groups, lr=config.learning_rate)
     if config.name == "adamax":
         return torch.optim.Adamax(groups, lr=config.learning_rate)
+    if config.name == "muon":
+        outputs = {id(p) for name, p in model.named_parameters() if name.startswith("heads.")}
+        hidden = [p for p in kernels if id(p) not in outputs]
+        groups[0]["params"] = [p for p in kernels if id(p) in outputs]
+        orthogonal = {"params": hidden, "weight_decay": config.weight_decay, "orthogonal": True}
+        return Muon([orthogonal, *groups], config.learning_rate)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)

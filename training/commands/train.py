@@ -158,7 +158,7 @@ def _add_settings(add: Callable[..., object]) -> None:
         "instead of taking the network's; the weights carry them",
     )
     add("--learner", choices=["plain", "fptt", "fptt-k", "bptt", "tbptt"], help="learning rule")
-    add("--optimizer", choices=["adagrad", "adam", "adamax", "adamw", "sgd"])
+    add("--optimizer", choices=["adagrad", "adam", "adamax", "adamw", "muon", "sgd"])
     add("--learning-rate", type=float)
     add("--schedule", choices=["constant", "cosine", "linear", "step"], help="of the learning rate")
     add(
