@@ -48,7 +48,8 @@ class NeuronConfig:
         kind: `ltc` as in the released detector, `adaptive-ltc` with the threshold of equation (8)
             that rises with recent spikes; `lif` and `adaptive-lif` with learned constant rates;
             `izhikevich` and `hodgkin-huxley` in physical units, for tasks on sequences alone;
-            `leaky-relu` does not spike: the twin that shows what spiking costs.
+            `leaky-relu` does not spike: the twin that shows what spiking costs; nor does
+            `quantised-relu`, a twin on its way to spikes.
         threshold: potential above which a neuron spikes, > 0; 1 for neurons in physical units,
             whose models state their own in mV.
         fusion: `sum` feeds c + u to the branch of a rate (released detector, 14 M parameters),
@@ -57,6 +58,7 @@ class NeuronConfig:
         current_bias: value at which the input current starts, by its batch norm's bias. From rest
             a neuron spikes at the first read only if kappa c > theta: with 0 for both biases that
             is 2 % of the neurons of layer one and next to none of the deep ones.
+        steps: spikes that a value of `quantised-relu` stands for.
         surrogate_gamma: height of the surrogate gradient, > 0.
         surrogate_h: share of the negative side lobes, 0..1.
         surrogate_sigma: width of the central lobe in units of potential, > 0.
@@ -71,11 +73,13 @@ class NeuronConfig:
         "izhikevich",
         "hodgkin-huxley",
         "leaky-relu",
+        "quantised-relu",
     ] = "ltc"
     threshold: Positive = 1.0
     fusion: Literal["sum", "concat"] = "sum"
     rate_bias: float = 1.0
     current_bias: float = 0.3
+    steps: Annotated[int, Field(ge=1, le=8)] = 2
     surrogate_gamma: Positive = 0.5
     surrogate_h: Share = 0.15
     surrogate_sigma: Positive = 0.3
@@ -83,8 +87,8 @@ class NeuronConfig:
 
     @property
     def spikes(self) -> bool:
-        """Whether it does, as the twin's does not."""
-        return self.kind != "leaky-relu"
+        """Whether it does, as a twin's does not."""
+        return self.kind not in ("leaky-relu", "quantised-relu")
 
     def __post_init__(self) -> None:
         require(

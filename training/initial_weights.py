@@ -41,7 +41,8 @@ def with_initial_weights(
             raise ConfigError("freeze_batch_norm needs --init-weights: statistics to keep")
         return model
     given = load_weights(source)
-    if model.config.neuron.spikes and not given.config.neuron.spikes:
+    from_twin = not given.config.neuron.spikes
+    if from_twin and model.config.neuron.kind != given.config.neuron.kind:
         if given.folded:
             raise CheckpointError(f"{source} is folded for inference; use the weights of a run")
         start_from_twin(model, given, some_pictures(loader, config.model.image_size))

@@ -161,7 +161,8 @@ def _resolve_model(
                 f"{arguments.init_weights} holds a {base.name} network, not {arguments.model}"
             )
         # The weights say what they are, but for the neurons where a twin's have none.
-        to_spikes = not base.neuron.spikes and not arguments.twin
+        wanted = overrides.get("neuron", {}).get("kind", base.neuron.kind)
+        to_spikes = not base.neuron.spikes and (not arguments.twin or wanted != base.neuron.kind)
         of_recipe = {key: of_recipe[key] for key in OF_SPIKES if to_spikes and key in of_recipe}
         if to_spikes:
             base = replace(base, neuron=NeuronConfig(), reads=ModelConfig().reads)

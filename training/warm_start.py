@@ -10,6 +10,10 @@ Quantization in PCM). So the currents of its k channels are the twin's, scaled t
 at t_j; the steps l_j - l_{j-1} go into the weights that hear the channels, and what l_0 adds into
 the means and biases behind them. The rates start open, and alike, for a neuron to be near its
 current after one read.
+
+Between the two there may be a twin of the twin's width whose values have these levels from the
+start of its training (`spyv4.neurons.quantised_relu`): it starts from the twin in the same way, and
+the spiking network from it with the levels that it has learned.
 """
 
 import math
@@ -20,10 +24,14 @@ from torch import Tensor, nn
 
 from spyv4.config import ModelConfig
 from spyv4.errors import CheckpointError
+from spyv4.network.blocks import SpikingConv2d
 from spyv4.network.spyv4 import SPYv4
 from spyv4.network.table import IMAGE, ROWS, Row, times_as_wide
+from spyv4.neurons import QuantisedReLU
 from spyv4.norm import NormedConv2d
+from spyv4.validation import require
 
+QUANTISED = "quantised-relu"
 OPEN_RATE = 2.0
 """Logit: a rate of 0.88."""
 RATE_SPREAD = 0.1
@@ -50,40 +58,85 @@ class Levels(NamedTuple):
 
 @torch.no_grad()
 def start_from_twin(model: SPYv4, twin: SPYv4, images: Tensor) -> None:
-    """Give a spiking network the weights of its twin, its thresholds matched.
+    """Give a network the weights of its twin, its thresholds matched.
 
     Args:
-        model: spiking and not folded, of the same layers, as wide as the twin or a whole number of
-            times as wide; changed in place.
+        model: not folded, of the same layers; spiking, and as wide as the twin or a whole number of
+            times as wide, or as wide and of quantised units; changed in place.
         twin: not folded, in evaluation mode.
         images: some pictures of the training set, [B, 3, H, W], 0..1; more channels fire in more of
             them.
 
     Raises:
         CheckpointError: if the outputs of the two mean different things.
-        ConfigError: if the network is not a whole number of times as wide.
+        ConfigError: if the width does not fit.
     """
     _check_alike(model.config, twin.config)
-    spikes = times_as_wide(model.config.width_multiple, twin.config.width_multiple)
-    levels = {name: find_levels(x, spikes) for name, x in _messages(twin, images).items()}
+    spikes = _spikes_of_value(model.config, twin.config)
+    if twin.config.neuron.kind == QUANTISED:
+        levels = {name: _learned_levels(layer.neuron) for name, layer in twin.spiking.items()}
+    else:
+        levels = {name: find_levels(x, spikes) for name, x in _messages(twin, images).items()}
+    apart = model.config.neuron.spikes
+    heard = levels if apart else {name: _together(each) for name, each in levels.items()}
     for row in ROWS:
         own, given = model.spiking[row.name], twin.spiking[row.name]
-        _start_synapse(own.synapse, given.synapse, _heard(row, levels), spikes)
-        norm = cast("nn.BatchNorm2d", own.synapse.norm)
-        open_rate = 1.0
-        rate = getattr(own.neuron, "rate", None)
-        if rate is not None:
-            rate.mix.norm.weight.fill_(RATE_SPREAD)
-            rate.mix.norm.bias.fill_(OPEN_RATE)
-            open_rate = 1 / (1 + math.exp(-OPEN_RATE))
-        thresholds = levels[row.name].thresholds.flatten() * open_rate
-        scale = model.config.neuron.threshold / thresholds
-        norm.weight.mul_(scale)
-        norm.bias.mul_(scale)
+        _start_synapse(own.synapse, given.synapse, _heard(row, heard), spikes if apart else 1)
+        _start_neuron(own, levels[row.name])
     for head, output, taught in zip(model.config.heads, model.outputs, twin.outputs, strict=True):
-        weight, base = _weights_of_spikes(taught.weight, levels[head.layer])
+        weight, base = _weights_of_spikes(taught.weight, heard[head.layer])
         output.weight.copy_(weight)
         cast("Tensor", output.bias).copy_(cast("Tensor", taught.bias) + base)
+
+
+def _spikes_of_value(network: ModelConfig, twin: ModelConfig) -> int:
+    """How many spikes say a value of the twin."""
+    times = times_as_wide(network.width_multiple, twin.width_multiple)
+    if not network.neuron.spikes:
+        require(
+            times == 1 and network.neuron.kind == QUANTISED,
+            f"a network that does not spike starts from a twin of its width as {QUANTISED}, not "
+            f"{network.neuron.kind} and {times} times as wide",
+        )
+        return network.neuron.steps
+    if twin.neuron.kind == QUANTISED:
+        require(
+            times == twin.neuron.steps,
+            f"a value of this twin is {twin.neuron.steps} spikes: give the network a "
+            f"width_multiple of {twin.width_multiple * twin.neuron.steps:g}",
+        )
+    return times
+
+
+def _learned_levels(neuron: nn.Module) -> Levels:
+    """Those of a layer of quantised units."""
+    unit = cast("QuantisedReLU", neuron)
+    shape = (unit.config.steps, unit.size)
+    steps, gains = (value.exp().view(shape).T for value in (unit.log_step, unit.log_gain))
+    return Levels(torch.zeros(unit.size), steps, unit.config.threshold / gains)
+
+
+def _together(levels: Levels) -> Levels:
+    """As a layer hears values of these levels that are not apart in spikes."""
+    return levels._replace(steps=torch.ones_like(levels.base)[:, None])
+
+
+def _start_neuron(own: SpikingConv2d, levels: Levels) -> None:
+    """Thresholds of the twin's currents."""
+    neuron, norm = own.neuron, cast("nn.BatchNorm2d", own.synapse.norm)
+    if isinstance(neuron, QuantisedReLU):
+        neuron.log_gain.copy_((neuron.config.threshold / levels.thresholds).T.flatten().log())
+        neuron.log_step.copy_(levels.steps.clamp(min=_LEAST).T.flatten().log())
+        return
+    open_rate = 1.0
+    rate = getattr(neuron, "rate", None)
+    if rate is not None:
+        rate.mix.norm.weight.fill_(RATE_SPREAD)
+        rate.mix.norm.bias.fill_(OPEN_RATE)
+        open_rate = 1 / (1 + math.exp(-OPEN_RATE))
+    scale = neuron.config.threshold / (levels.thresholds.flatten() * open_rate)
+    norm.weight.mul_(scale)
+    norm.bias.mul_(scale)
 
 
 def find_levels(values: Tensor, spikes: int) -> Levels:

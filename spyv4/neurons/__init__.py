@@ -9,6 +9,7 @@ from spyv4.neurons.izhikevich import Izhikevich
 from spyv4.neurons.leaky_relu import LeakyReLU
 from spyv4.neurons.lif import LIF
 from spyv4.neurons.ltc import LTC
+from spyv4.neurons.quantised_relu import QuantisedReLU
 
 __all__ = [
     "LIF",
@@ -20,6 +21,7 @@ __all__ = [
     "LeakyReLU",
     "Mixing",
     "Neuron",
+    "QuantisedReLU",
     "build_neuron",
 ]
 
@@ -31,6 +33,7 @@ KINDS: dict[str, type[Neuron]] = {
     "izhikevich": Izhikevich,
     "hodgkin-huxley": HodgkinHuxley,
     "leaky-relu": LeakyReLU,
+    "quantised-relu": QuantisedReLU,
 }
 """The neuron of each `NeuronConfig.kind`."""
 

@@ -112,3 +112,58 @@ def test_a_twin_of_other_layers_is_refused(twin: SPYv4, images: Tensor) -> None:
     one = SPYv4(replace(tiny_config(), heads=tiny_config().heads[:1]))
     with pytest.raises(CheckpointError, match="other heads"):
         start_from_twin(one, twin, images)
+
+
+QUANTISED = replace(tiny_config(), neuron=NeuronConfig(kind="quantised-relu", steps=2))
+
+
+@pytest.fixture(scope="module")
+def quantised(twin: SPYv4, images: Tensor) -> SPYv4:
+    """Of the twin, with levels that differ from channel to channel, as after training."""
+    torch.manual_seed(4)
+    network = SPYv4(QUANTISED)
+    start_from_twin(network, twin, images)
+    with torch.no_grad():
+        for layer in network.spiking.values():
+            layer.neuron.log_gain.add_(0.2 * torch.randn_like(layer.neuron.log_gain))
+            layer.neuron.log_step.add_(0.2 * torch.randn_like(layer.neuron.log_step))
+    return network.eval()
+
+
+def test_quantised_values_are_near_those_of_the_twin(twin: SPYv4, images: Tensor) -> None:
+    torch.manual_seed(2)
+    network = SPYv4(QUANTISED)
+    start_from_twin(network, twin, images)
+    network.train()
+    said, values = first_read(network, images)[1], first_read(twin, images)[1]
+    for name in values:
+        assert all(len(channel.unique()) <= 3 for channel in said[name].transpose(0, 1))
+    shallow = correlation(said["stem1"], values["stem1"]).min()
+    assert shallow > 0.8
+
+
+def test_two_spikes_say_exactly_what_a_quantised_value_says(
+    quantised: SPYv4, images: Tensor
+) -> None:
+    torch.manual_seed(2)
+    spiking = SPYv4(tiny_config(width_multiple=0.25))
+    start_from_twin(spiking, quantised, images)
+    for layer in spiking.spiking.values():  # a rate that does not depend on the current
+        layer.neuron.rate.mix.norm.weight.data.zero_()
+    spiking.eval()
+    (maps, fired), (taught, values) = first_read(spiking, images), first_read(quantised, images)
+    for name, layer in quantised.spiking.items():
+        steps = layer.neuron.log_step.exp().view(2, -1)
+        pairs = fired[name].unflatten(1, (-1, 2))
+        said = (pairs * steps.T[:, :, None, None]).sum(2)
+        assert (said - values[name]).abs().gt(1e-4).float().mean() < 1e-3, name
+    for own, other in zip(maps, taught, strict=True):
+        assert (own - other).abs().mean() < 0.01 * other.abs().mean()
+
+
+def test_widths_that_do_not_fit_are_refused(twin: SPYv4, quantised: SPYv4, images: Tensor) -> None:
+    with pytest.raises(ConfigError, match=r"width_multiple of 0\.25"):
+        start_from_twin(SPYv4(tiny_config()), quantised, images)
+    wide = replace(QUANTISED, width_multiple=0.25)
+    with pytest.raises(ConfigError, match="of its width"):
+        start_from_twin(SPYv4(wide), twin, images)
