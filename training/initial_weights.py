@@ -41,8 +41,10 @@ def with_initial_weights(
             raise ConfigError("freeze_batch_norm needs --init-weights: statistics to keep")
         return model
     given = load_weights(source)
-    from_twin = not given.config.neuron.spikes
-    if from_twin and model.config.neuron.kind != given.config.neuron.kind:
+    own, other = (
+        (c.neuron.kind, c.neuron.steps, c.width_multiple) for c in (model.config, given.config)
+    )
+    if not given.config.neuron.spikes and own != other:
         if given.folded:
             raise CheckpointError(f"{source} is folded for inference; use the weights of a run")
         start_from_twin(model, given, some_pictures(loader, config.model.image_size))

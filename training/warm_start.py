@@ -11,9 +11,10 @@ at t_j; the steps l_j - l_{j-1} go into the weights that hear the channels, and 
 the means and biases behind them. The rates start open, and alike, for a neuron to be near its
 current after one read.
 
-Between the two there may be a twin of the twin's width whose values have these levels from the
-start of its training (`spyv4.neurons.quantised_relu`): it starts from the twin in the same way, and
-the spiking network from it with the levels that it has learned.
+Between the two there may be twins whose values have these levels while they are trained
+(`spyv4.neurons.quantised_relu`), first as wide as the twin, then with a channel for every spike.
+Each starts from the one before in the same way, and the spiking network from the last of them, with
+the levels that were learned.
 """
 
 import math
@@ -61,8 +62,8 @@ def start_from_twin(model: SPYv4, twin: SPYv4, images: Tensor) -> None:
     """Give a network the weights of its twin, its thresholds matched.
 
     Args:
-        model: not folded, of the same layers; spiking, and as wide as the twin or a whole number of
-            times as wide, or as wide and of quantised units; changed in place.
+        model: not folded, of the same layers, spiking or of quantised units, as wide as the twin or
+            a whole number of times as wide; changed in place.
         twin: not folded, in evaluation mode.
         images: some pictures of the training set, [B, 3, H, W], 0..1; more channels fire in more of
             them.
@@ -77,11 +78,12 @@ def start_from_twin(model: SPYv4, twin: SPYv4, images: Tensor) -> None:
         levels = {name: _learned_levels(layer.neuron) for name, layer in twin.spiking.items()}
     else:
         levels = {name: find_levels(x, spikes) for name, x in _messages(twin, images).items()}
-    apart = model.config.neuron.spikes
-    heard = levels if apart else {name: _together(each) for name, each in levels.items()}
+    times = times_as_wide(model.config.width_multiple, twin.config.width_multiple)
+    # Spikes that one channel says together weigh what its own steps are.
+    heard = levels if times == spikes else {k: _together(each) for k, each in levels.items()}
     for row in ROWS:
         own, given = model.spiking[row.name], twin.spiking[row.name]
-        _start_synapse(own.synapse, given.synapse, _heard(row, heard), spikes if apart else 1)
+        _start_synapse(own.synapse, given.synapse, _heard(row, heard), times)
         _start_neuron(own, levels[row.name])
     for head, output, taught in zip(model.config.heads, model.outputs, twin.outputs, strict=True):
         weight, base = _weights_of_spikes(taught.weight, heard[head.layer])
@@ -92,20 +94,15 @@ def start_from_twin(model: SPYv4, twin: SPYv4, images: Tensor) -> None:
 def _spikes_of_value(network: ModelConfig, twin: ModelConfig) -> int:
     """How many spikes say a value of the twin."""
     times = times_as_wide(network.width_multiple, twin.width_multiple)
-    if not network.neuron.spikes:
-        require(
-            times == 1 and network.neuron.kind == QUANTISED,
-            f"a network that does not spike starts from a twin of its width as {QUANTISED}, not "
-            f"{network.neuron.kind} and {times} times as wide",
-        )
-        return network.neuron.steps
-    if twin.neuron.kind == QUANTISED:
-        require(
-            times == twin.neuron.steps,
-            f"a value of this twin is {twin.neuron.steps} spikes: give the network a "
-            f"width_multiple of {twin.width_multiple * twin.neuron.steps:g}",
-        )
-    return times
+    steps = 1 if network.neuron.spikes else network.neuron.steps
+    require(times == 1 or steps == 1, "a wider network says a value in channels, with steps = 1")
+    spikes = times * steps
+    require(
+        twin.neuron.kind != QUANTISED or spikes == twin.neuron.steps,
+        f"a value of this twin is {twin.neuron.steps} spikes, not {spikes}: give the network a "
+        f"width_multiple of {twin.width_multiple * twin.neuron.steps:g}",
+    )
+    return spikes
 
 
 def _learned_levels(neuron: nn.Module) -> Levels:
@@ -125,8 +122,11 @@ def _start_neuron(own: SpikingConv2d, levels: Levels) -> None:
     """Thresholds of the twin's currents."""
     neuron, norm = own.neuron, cast("nn.BatchNorm2d", own.synapse.norm)
     if isinstance(neuron, QuantisedReLU):
-        neuron.log_gain.copy_((neuron.config.threshold / levels.thresholds).T.flatten().log())
-        neuron.log_step.copy_(levels.steps.clamp(min=_LEAST).T.flatten().log())
+        said = neuron.config.steps
+        gains = neuron.config.threshold / levels.thresholds.reshape(-1, said)
+        neuron.log_gain.copy_(gains.T.flatten().log())
+        if said > 1:  # else they weigh in what hears them
+            neuron.log_step.copy_(levels.steps.clamp(min=_LEAST).T.flatten().log())
         return
     open_rate = 1.0
     rate = getattr(neuron, "rate", None)

@@ -55,7 +55,7 @@ class TwinTeacher:
 
     Raises:
         CheckpointError: if the source cannot be read, or is no twin of that network.
-        ConfigError: if the network that is trained is a twin itself, or not a whole number of
+        ConfigError: if the network that is trained is such a twin itself, or not a whole number of
             times as wide.
     """
 
@@ -71,8 +71,10 @@ class TwinTeacher:
         twin, model = load_weights(source), config.model
         if twin.config.neuron.spikes:
             raise CheckpointError(f"{source} spikes; a twin teacher is what --twin trains")
-        if not model.neuron.spikes:
-            raise ConfigError("a twin teacher teaches a spiking network; leave out --twin-teacher")
+        if model.neuron.kind == "leaky-relu":
+            raise ConfigError(
+                "a twin teacher teaches what spikes, or is about to; leave out --twin-teacher"
+            )
         for name in ("class_names", "heads", "codec"):
             own, wanted = getattr(twin.config, name), getattr(model, name)
             if own != wanted:
