@@ -55,8 +55,8 @@ def resolve_config(
     if saved is not None:
         if arguments.model is not None:
             overrides["name"] = arguments.model
-        if arguments.twin:
-            _merge(overrides, {"neuron": TWIN["model"]["neuron"]})
+        if arguments.twin and from_mapping(TrainingConfig, saved).model.neuron.spikes:
+            _merge(overrides, {"neuron": TWIN["model"]["neuron"]})  # refused
         changes = values | ({"model": overrides} if overrides else {})
         return _resumed(saved, _merged(_of_recipe(arguments), changes), arguments)
     if "reads" in values:

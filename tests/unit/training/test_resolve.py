@@ -27,7 +27,12 @@ def test_mosaics_close_before_the_end_of_a_longer_run_too(caplog: pytest.LogCapt
     assert untouched.augmentation.mosaic_epochs == 7
 
 
-@pytest.mark.parametrize("more", [(), ("--twin",), ("--epochs", "7", "--precision", "auto")])
+QUANTISED = ("--twin", "--set", 'model.neuron.kind="quantised-relu"')
+
+
+@pytest.mark.parametrize(
+    "more", [(), ("--twin",), QUANTISED, ("--epochs", "7", "--precision", "auto")]
+)
 def test_the_same_command_resumes_and_so_does_one_that_says_nothing(more: tuple[str, ...]) -> None:
     saved = resolved(*NANO, *more)
     assert resolved(*NANO, *more, "--resume", saved=saved) == saved
