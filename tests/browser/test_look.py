@@ -169,7 +169,8 @@ def test_sliders_show_any_operating_point(page):
     for slider in ("score", "iou"):
         for value in ("0.01", "0.99"):
             set_slider(page, slider, value)
-            assert page.inner_text(f"#{slider}-value") == value
+            shown = f"() => document.getElementById('{slider}-value').textContent === '{value}'"
+            page.wait_for_function(shown)  # the page does not know of what `set_options` sent
     page.wait_for_selector("#found li.none >> text=nothing above the score threshold")
 
 

@@ -16,7 +16,7 @@ from tests.helpers.tiny_model import same
 SHAPES: dict[Mixing, tuple[int, ...]] = {"conv": (2, 3, 4, 5), "dense": (2, 3)}
 
 
-SPIKING = [kind for kind in KINDS if kind != "leaky-relu"]
+SPIKING = [kind for kind in KINDS if NeuronConfig(kind=kind).spikes]  # type: ignore[arg-type]
 LEARNING = [kind for kind in SPIKING if kind not in PHYSICAL_KINDS]
 """Those with parameters of their own."""
 
@@ -57,6 +57,21 @@ def test_gradient_reaches_every_parameter(kind: str) -> None:
     state.u.sum().backward()
     missing = [n for n, p in neuron.named_parameters() if p.grad is None or not p.grad.any()]
     assert missing == []
+
+
+def test_a_quantised_value_is_a_sum_of_steps_that_are_learned() -> None:
+    neuron = build_neuron(2, config("quantised-relu", steps=2), "dense")
+    with torch.no_grad():
+        # By step and then channel: thresholds 0.5, 1 and 1, 4 (theta / gain).
+        neuron.log_gain.copy_(torch.tensor([2.0, 1.0, 1.0, 0.25]).log())  # type: ignore[operator, union-attr]
+        neuron.log_step.copy_(torch.tensor([1.0, 10.0, 2.0, 20.0]).log())  # type: ignore[operator, union-attr]
+    current = torch.tensor([[0.4, 0.9], [0.6, 1.1], [1.1, 4.1]], requires_grad=True)
+    values, _ = neuron(current, neuron.initial_state((3, 2), like=current))
+    torch.testing.assert_close(values, torch.tensor([[0.0, 0.0], [1.0, 10.0], [3.0, 30.0]]))
+    values.sum().backward()
+    assert current.grad is not None
+    assert (current.grad > 0).all()
+    assert all(p.grad is not None and p.grad.all() for p in neuron.parameters())
 
 
 @pytest.mark.parametrize("kind", SPIKING)
