@@ -44,7 +44,8 @@ def with_initial_weights(
     own, other = (
         (c.neuron.kind, c.neuron.steps, c.width_multiple) for c in (model.config, given.config)
     )
-    if not given.config.neuron.spikes and own != other:
+    of_levels = model.config.neuron.kind != "leaky-relu"  # as spikes are
+    if of_levels and not given.config.neuron.spikes and own != other:
         if given.folded:
             raise CheckpointError(f"{source} is folded for inference; use the weights of a run")
         start_from_twin(model, given, some_pictures(loader, config.model.image_size))
