@@ -45,8 +45,8 @@ def max_pool_2x2(x: Tensor) -> Tensor:
     """Largest of every 2 x 2 places, [B, C, H / 2, W / 2] for [B, C, H, W], H and W even.
 
     Values and gradients are those of `torch.nn.functional.max_pool2d`. Its backward pass, compiled
-    for a CPU, is a loop over single numbers, a fifth of a training step; so where there will be
-    one, both passes are left to torch's own kernels.
+    for a CPU, is a loop over single numbers, a seventh of a step of the twin's training; so where
+    there will be one, both passes are left to torch's own kernels.
     """
     if x.is_cpu and torch.is_grad_enabled() and x.requires_grad:
         pooled: Tensor = _opaque_pool(x)[0]
