@@ -16,12 +16,8 @@ class NoState(NamedTuple):
     """Nothing is remembered from one read to the next."""
 
 
-class LeakyReLU(Neuron):
-    """No neuron: its message is max(c_t, 0.1 c_t), the same at every read.
-
-    The twin shows what spiking costs: its layers are those of the spiking network, whose weights
-    may start from it (`training.warm_start`).
-    """
+class Stateless(Neuron):
+    """What only stands where a neuron does, in a twin."""
 
     state_type = NoState
 
@@ -31,6 +27,14 @@ class LeakyReLU(Neuron):
         """Nothing."""
         del shape, like, generator
         return NoState()
+
+
+class LeakyReLU(Stateless):
+    """No neuron: its message is max(c_t, 0.1 c_t), the same at every read.
+
+    The twin shows what spiking costs: its layers are those of the spiking network, whose weights
+    may start from it (`training.warm_start`).
+    """
 
     def read(self, current: Tensor, state: NoState) -> tuple[Tensor, NoState]:
         """One read."""

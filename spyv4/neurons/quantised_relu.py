@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from spyv4.config import NeuronConfig
-from spyv4.neurons.base import Mixing, Neuron
-from spyv4.neurons.leaky_relu import NoState
+from spyv4.neurons.base import Mixing
+from spyv4.neurons.leaky_relu import NoState, Stateless
 from spyv4.neurons.surrogate import spike
 
 
-class QuantisedReLU(Neuron):
+class QuantisedReLU(Stateless):
     """No neuron: its message is one of k + 1 levels, the same at every read.
 
         y = sum over j = 1..k of step_j [gain_j c_t > theta]
@@ -23,19 +23,10 @@ class QuantisedReLU(Neuron):
     then channel.
     """
 
-    state_type = NoState
-
     def __init__(self, size: int, config: NeuronConfig, mixing: Mixing) -> None:
         super().__init__(size, config, mixing)
         self.log_gain = nn.Parameter(torch.zeros(config.steps * size))
         self.log_step = nn.Parameter(torch.zeros(config.steps * size))
-
-    def initial_state(
-        self, shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None
-    ) -> NoState:
-        """Nothing."""
-        del shape, like, generator
-        return NoState()
 
     def read(self, current: Tensor, state: NoState) -> tuple[Tensor, NoState]:
         """One read."""
