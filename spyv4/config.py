@@ -164,6 +164,8 @@ class ModelConfig:
         reads: how often a picture is looked at by default, 1..256.
         score_threshold: least score that is shown by default, 0..1: where F1 was highest on the
             set that the weights were evaluated on (see `spyv4-eval --store-threshold`).
+        box_voting: place a box where all boxes of its class that were found there say, and not
+            where the best of them says (see `spyv4.heads.nms.vote`).
     """
 
     name: str = SPYV4
@@ -180,6 +182,7 @@ class ModelConfig:
     readout_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     reads: Annotated[int, Field(ge=1, le=MAX_READS)] = 4
     score_threshold: Share = 0.5
+    box_voting: bool = False
 
     def __post_init__(self) -> None:
         require(

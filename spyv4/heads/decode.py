@@ -12,7 +12,7 @@ from spyv4.config import ModelConfig
 from spyv4.heads.boxes import cxcywh_to_xyxy
 from spyv4.heads.codec import CODECS
 from spyv4.heads.levels import grid_cells, split_levels
-from spyv4.heads.nms import suppress
+from spyv4.heads.nms import suppress, vote
 from spyv4.network.readout import Maps
 from spyv4.options import ReadOptions
 
@@ -39,7 +39,9 @@ def decode(maps: Maps, config: ModelConfig, options: ReadOptions) -> list[RawDet
     """Boxes of every picture of a batch.
 
     The score of a class is objectness times class probability; a box may be reported for several
-    classes. Suppression is per class, unless `options.agnostic_nms`.
+    classes. Suppression is per class, unless `options.agnostic_nms`. With `config.box_voting` what
+    survives it is moved to where all that was found there says, and what then overlaps too much
+    is suppressed as well.
 
     Args:
         maps: raw head maps of B pictures.
@@ -63,14 +65,22 @@ def decode(maps: Maps, config: ModelConfig, options: ReadOptions) -> list[RawDet
     threshold = options.score_threshold
     least = config.score_threshold if threshold is None else threshold
     pairs = zip(torch.cat(boxes, dim=1).cpu(), torch.cat(scores, dim=1).cpu(), strict=True)
-    found = [_best(of_boxes, of_scores, least, options) for of_boxes, of_scores in pairs]
+    found = [
+        _best(of_boxes, of_scores, least, options, voting=config.box_voting)
+        for of_boxes, of_scores in pairs
+    ]
     if labels:
         found = [raw._replace(labels=np.array(labels)[raw.labels]) for raw in found]
     return found
 
 
 def _best(
-    boxes_xyxy: Tensor, scores: Tensor, score_threshold: float, options: ReadOptions
+    boxes_xyxy: Tensor,
+    scores: Tensor,
+    score_threshold: float,
+    options: ReadOptions,
+    *,
+    voting: bool,
 ) -> RawDetections:
     """Candidates above the threshold that survive suppression."""
     rows, labels = torch.nonzero(scores >= score_threshold, as_tuple=True)
@@ -79,7 +89,16 @@ def _best(
     if len(values) > candidates_kept:
         values, keep = values.topk(candidates_kept)
         rows, labels = rows[keep], labels[keep]
-    found = (boxes_xyxy[rows].numpy(), values.numpy(), labels.numpy())
+    found = RawDetections(boxes_xyxy[rows].numpy(), values.numpy(), labels.numpy())
     survivors = suppress(*found, options.iou_threshold, agnostic=options.agnostic_nms)
-    kept = survivors[: options.max_detections]
-    return RawDetections(*(array[kept] for array in found))
+    kept = _at(found, survivors)
+    if voting:
+        voted = vote(*found, survivors, agnostic=options.agnostic_nms)
+        kept = kept._replace(boxes_xyxy=voted)
+        kept = _at(kept, suppress(*kept, options.iou_threshold, agnostic=options.agnostic_nms))
+    return _at(kept, slice(options.max_detections))
+
+
+def _at(raw: RawDetections, chosen: NDArray[np.int64] | slice) -> RawDetections:
+    """Some of them."""
+    return RawDetections(raw.boxes_xyxy[chosen], raw.scores[chosen], raw.labels[chosen])

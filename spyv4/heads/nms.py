@@ -1,10 +1,16 @@
-"""Non-maximum suppression."""
+"""Non-maximum suppression, and box voting after it."""
 
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from spyv4.heads.boxes import iou
+
+VOTING_IOU = 0.5
+"""With a box that survives, from which on one that does not has a say in where it is."""
 
 
 def suppress(
@@ -40,3 +46,40 @@ def suppress(
         kept.append(rows[np.asarray(best, dtype=np.int64).ravel()])
     indices = np.concatenate(kept)
     return indices[np.argsort(-scores[indices], kind="stable")]
+
+
+def vote(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    survivors: NDArray[np.int64],
+    *,
+    agnostic: bool = False,
+) -> NDArray[np.float32]:
+    """Where the survivors of suppression are, by all that was found there.
+
+    Each becomes the mean, weighted by score, of the boxes of its class, or of all, whose IoU with
+    it is at least `VOTING_IOU`, itself among them (box voting, Gidaris & Komodakis 2015).
+
+    Args:
+        boxes_xyxy: [N, 4].
+        scores: [N].
+        labels: [N].
+        survivors: indices of the K boxes that `suppress` left, all of which score more than 0.
+        agnostic: boxes of different classes are one object, too.
+
+    Returns:
+        [K, 4], in the order of `survivors`.
+    """
+    groups = np.zeros_like(labels) if agnostic else labels
+    voted = np.empty((len(survivors), 4), np.float32)
+    for group in np.unique(groups[survivors]):
+        rows = np.flatnonzero(groups == group)
+        places = np.flatnonzero(groups[survivors] == group)
+        kept = torch.from_numpy(boxes_xyxy[survivors[places]])
+        boxes = torch.from_numpy(boxes_xyxy[rows])
+        near = iou(kept[:, None], boxes) >= VOTING_IOU
+        near[torch.arange(len(places)), np.searchsorted(rows, survivors[places])] = True
+        weights = near * torch.from_numpy(scores[rows])
+        voted[places] = (weights @ boxes / weights.sum(1, keepdim=True)).numpy()
+    return voted

@@ -155,11 +155,11 @@ def random_maps(seed: int, config: ModelConfig, batch: int = 1) -> Maps:
     )
 
 
-@given(st.integers(0, 2**31), st.floats(0.05, 0.95), st.floats(0.1, 0.8))
+@given(st.integers(0, 2**31), st.floats(0.05, 0.95), st.floats(0.1, 0.8), st.booleans())
 def test_suppression_leaves_nothing_to_suppress(
-    seed: int, score_threshold: float, iou_threshold: float
+    seed: int, score_threshold: float, iou_threshold: float, box_voting: bool
 ) -> None:
-    config = replace(model_preset("spyv4"), codec="scaled")
+    config = replace(model_preset("spyv4"), codec="scaled", box_voting=box_voting)
     options = ReadOptions(
         score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=10_000
     )

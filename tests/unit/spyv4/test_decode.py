@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -46,9 +49,10 @@ def put(
         raw[image, anchor, int(cell[1]), int(cell[0]), 5 + label] = logit
 
 
-def look(maps: Maps, **changes: float) -> list[RawDetections]:
-    options = {"score_threshold": 0.25, "iou_threshold": 0.5} | changes
-    return decode(maps, CONFIG, ReadOptions(**options))  # type: ignore[arg-type]
+def look(maps: Maps, *, voting: bool = False, **changes: Any) -> list[RawDetections]:
+    options: dict[str, Any] = {"score_threshold": 0.25, "iou_threshold": 0.5} | changes
+    config = replace(CONFIG, box_voting=voting)
+    return decode(maps, config, ReadOptions(**options))
 
 
 def test_a_box_comes_out_where_it_was_put() -> None:
@@ -113,6 +117,33 @@ def test_suppression_may_compare_all_classes() -> None:
     assert found.scores[0] > 0.94
     both = look(overlapping(1), agnostic_nms=True, iou_threshold=0.95)[0]
     assert both.labels.tolist() == [0, 1]
+
+
+def test_a_voted_box_is_the_mean_by_score_of_what_was_found_there() -> None:
+    maps = overlapping(0)
+    alone = look(maps, iou_threshold=0.95)[0]
+    (voted,) = look(maps, voting=True)
+    goal = np.average(alone.boxes_xyxy, axis=0, weights=alone.scores)
+    np.testing.assert_allclose(voted.boxes_xyxy, [goal], rtol=1e-6)
+    assert voted.scores.tolist() == alone.scores[:1].tolist()
+    assert 0.5 < voted.boxes_xyxy[0, 1] - alone.boxes_xyxy[0, 1] < 2
+
+
+def test_boxes_of_other_classes_vote_where_classes_are_compared_alone() -> None:
+    maps = overlapping(1)
+    alone, apart = look(maps)[0], look(maps, voting=True)[0]
+    np.testing.assert_allclose(apart.boxes_xyxy, alone.boxes_xyxy, rtol=1e-6)
+    (together,) = look(maps, voting=True, agnostic_nms=True)
+    goal = np.average(alone.boxes_xyxy, axis=0, weights=alone.scores)
+    np.testing.assert_allclose(together.boxes_xyxy, [goal], rtol=1e-6)
+
+
+def test_boxes_apart_are_not_moved_by_voting() -> None:
+    maps = silent()
+    put(maps, (35.0, 52.0, 30.0, 20.0), {0: CERTAIN})
+    put(maps, (70.0, 40.0, 20.0, 20.0), {0: 0.0})
+    (alone,), (voted,) = look(maps), look(maps, voting=True)
+    np.testing.assert_allclose(voted.boxes_xyxy, alone.boxes_xyxy, rtol=1e-6)
 
 
 def test_boxes_beyond_the_edge_are_no_rivals_of_another_class() -> None:
