@@ -170,7 +170,9 @@ def _resolve_model(
         base = model_preset(arguments.model or "spyv4")
     if "image_size" in overrides:
         size = from_mapping(ModelConfig, {"image_size": overrides["image_size"]}).image_size
-        base = base.resized(size)
+        # What has learned its anchors measures in pixels, whatever the size of the picture.
+        learned = arguments.init_weights is not None
+        base = replace(base, image_size=size) if learned else base.resized(size)
     values = to_mapping(base)
     _merge(values, of_recipe)
     _merge(values, overrides)

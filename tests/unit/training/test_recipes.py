@@ -123,6 +123,16 @@ def test_initial_weights_say_what_their_network_is() -> None:
     assert config.learner.kind == "fptt"
 
 
+def test_anchors_follow_the_size_of_pictures_unless_weights_have_learned_theirs() -> None:
+    start, size = ("--init-weights", "spyv4-nano"), ("--image-size", "160", "160")
+    given, smaller = resolved("nano", *start).model, resolved("nano", *start, *size).model
+    assert (given.image_size, smaller.image_size) == ((320, 320), (160, 160))
+    assert smaller.heads == given.heads
+    fresh = resolved("nano", "--model", "spyv4-nano", *size).model
+    halves = [side / 2 for side in model_preset("spyv4-nano").heads[0].anchors[0]]
+    assert fresh.heads[0].anchors[0] == pytest.approx(halves, abs=0.06)  # kept to a tenth
+
+
 def test_neurons_learn_as_the_recipe_says_unless_the_weights_have_neurons() -> None:
     wide = (1.0, 0.0, 1.0)
     for start, expected in (
