@@ -11,6 +11,8 @@ from spyv4.heads.boxes import iou
 
 VOTING_IOU = 0.5
 """With a box that survives, from which on one that does not has a say in where it is."""
+_AT_ONCE = 64
+"""Survivors that are compared with all boxes together: at 10,000 boxes some 10 MB."""
 
 
 def suppress(
@@ -76,10 +78,11 @@ def vote(
     for group in np.unique(groups[survivors]):
         rows = np.flatnonzero(groups == group)
         places = np.flatnonzero(groups[survivors] == group)
-        kept = torch.from_numpy(boxes_xyxy[survivors[places]])
-        boxes = torch.from_numpy(boxes_xyxy[rows])
-        near = iou(kept[:, None], boxes) >= VOTING_IOU
-        near[torch.arange(len(places)), np.searchsorted(rows, survivors[places])] = True
-        weights = near * torch.from_numpy(scores[rows])
-        voted[places] = (weights @ boxes / weights.sum(1, keepdim=True)).numpy()
+        boxes, weights = torch.from_numpy(boxes_xyxy[rows]), torch.from_numpy(scores[rows])
+        for some in np.split(places, range(_AT_ONCE, len(places), _AT_ONCE)):
+            chosen = survivors[some]
+            near = iou(torch.from_numpy(boxes_xyxy[chosen])[:, None], boxes) >= VOTING_IOU
+            near[torch.arange(len(some)), np.searchsorted(rows, chosen)] = True
+            votes = near * weights
+            voted[some] = (votes @ boxes / votes.sum(1, keepdim=True)).numpy()
     return voted

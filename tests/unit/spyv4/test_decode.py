@@ -1,3 +1,4 @@
+import resource
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,10 @@ from torch import Tensor
 from spyv4 import ReadOptions
 from spyv4.config import ModelConfig
 from spyv4.errors import ArgumentError
+from spyv4.heads.boxes import iou
 from spyv4.heads.decode import MIN_CANDIDATES, RawDetections, decode
 from spyv4.heads.levels import split_levels
+from spyv4.heads.nms import VOTING_IOU, vote
 from spyv4.network.readout import Maps
 from tests.helpers.encoding import encode_scaled
 
@@ -136,6 +139,23 @@ def test_boxes_of_other_classes_vote_where_classes_are_compared_alone() -> None:
     (together,) = look(maps, voting=True, agnostic_nms=True)
     goal = np.average(alone.boxes_xyxy, axis=0, weights=alone.scores)
     np.testing.assert_allclose(together.boxes_xyxy, [goal], rtol=1e-6)
+
+
+def test_many_boxes_vote_as_few_do_in_little_memory() -> None:
+    """Ten thousand that all survive: every pair at once would take gigabytes."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 10_000, (10_000, 2)).astype(np.float32)
+    boxes = np.concatenate((corners, corners + 30), axis=1)
+    scores, labels = rng.uniform(0.1, 1, 10_000).astype(np.float32), np.zeros(10_000, np.int64)
+    everyone = np.argsort(-scores)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    voted = vote(boxes, scores, labels, everyone)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    for place in (0, 63, 64, 9_999):
+        own = torch.from_numpy(boxes[everyone[place]])
+        near = (iou(own, torch.from_numpy(boxes)) >= VOTING_IOU).numpy()
+        goal = np.average(boxes[near], axis=0, weights=scores[near])
+        np.testing.assert_allclose(voted[place], goal, rtol=1e-5)
 
 
 def test_boxes_apart_are_not_moved_by_voting() -> None:
