@@ -99,6 +99,8 @@ def run(arguments: argparse.Namespace, stop: Interrupts) -> int:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or torch refuses
         torch.use_deterministic_algorithms(mode=True)
     device = _device(arguments)
+    # Every size of pictures comes again and again, so that trying the ways to convolve pays.
+    torch.backends.cudnn.benchmark = not arguments.deterministic
     with processes.joined(device), ExitStack() as stack:
         if arguments.teacher is not None and arguments.threads is None:
             torch.set_num_threads(_threads_beside_teacher(arguments.workers))
@@ -262,6 +264,7 @@ def _build_loader(
         cache_gib=_cache_gib(arguments),
         cache_folder=folder.path if arguments.cache == "disk" and not arguments.dry_run else None,
         pinned=device.type == "cuda",
+        device=device if arguments.cache == "device" else None,
         part=(processes.rank(), processes.count()),
     )
     return TrainingLoader(images, config, options, teacher=arguments.teacher)

@@ -75,7 +75,9 @@ def some_pictures(loader: TrainingLoader, image_size: tuple[int, int]) -> Tensor
     """Training pictures as the network sees them, [B, 3, H, W], 0..1, all of one size."""
     batches: list[Tensor] = []
     for batch in islice(loader.batches(0), TWIN_PICTURES):
-        batches.append(functional.interpolate(batch.images / 255, image_size, mode="bilinear"))
+        batches.append(
+            functional.interpolate(batch.images.cpu() / 255, image_size, mode="bilinear")
+        )
         if sum(map(len, batches)) >= TWIN_PICTURES:
             break
     return torch.cat(batches)

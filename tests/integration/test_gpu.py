@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,8 +14,13 @@ from spyv4.errors import RuntimeUnavailableError
 from spyv4.runtime.torch_runtime import TorchRuntime, pick_device
 from spyv4.validation import to_mapping
 from tests.helpers.tiny_model import firing_rates, tiny_model
+from tests.helpers.tiny_teacher import write_teacher
 from tests.integration.training_runs import recipe
+from training.config import AugmentationConfig
 from training.data import Batch, TrainingLoader
+from training.data.canvas import Canvas
+from training.data.layout import Layouts
+from training.distillation.teacher import Teacher
 from training.loop import Trainer
 from training.run_state import RunState
 from training.runs import RunFolder
@@ -95,3 +101,32 @@ def test_a_batch_does_not_wait_for_the_gpu(tmp_path: Path, codec: str, rule: str
         trainer.train_batch(waiting)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_samples_drawn_on_the_gpu_are_those_of_the_processor() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (50, 60, 3), np.uint8) for _ in range(8)]
+    objects = [np.array([[0.1, 0.2, 0.6, 0.7, 1]], np.float32)] * 8
+    layout, _ = Layouts(AugmentationConfig(), objects).draw(
+        np.arange(8), rng.integers(0, 8, (8, 3)), (64, 96), 0.5, rng
+    )
+    one, other = (
+        Canvas(pictures, 8, (96, 96), torch.device(name)).draw(layout, (64, 96)).cpu().int()
+        for name in ("cpu", "cuda")
+    )
+    # Roundings may choose the other neighbour at the border of a picture.
+    assert ((one - other).abs() <= 1).float().mean() > 0.999
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_teacher_on_the_gpu_answers_as_on_the_processor(tmp_path: Path) -> None:
+    path = write_teacher(tmp_path / "teacher.onnx")
+    images = torch.randint(0, 256, (4, 3, 64, 96), dtype=torch.uint8)
+    wanted = Teacher(path, ("dog", "person"))(images)
+    found = Teacher(path, ("dog", "person"), torch.device("cuda"))(images.cuda())
+    pairs = zip((*found.scores, *found.features), (*wanted.scores, *wanted.features), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one.cpu(), other, atol=0.02, rtol=0.02)

@@ -182,10 +182,11 @@ def _add_machine(add: Callable[..., object]) -> None:
     add("--workers", type=int, default=1, help="processes that prepare pictures (%(default)s)")
     add(
         "--cache",
-        choices=["ram", "disk", "off"],
+        choices=["ram", "disk", "off", "device"],
         default="ram",
         help="keep decoded pictures in memory, those beyond --cache-gib in a file in the run's "
-        "folder (disk), or none (%(default)s)",
+        "folder (disk), or none; or all of them, at 416 x 416 pixels, in the memory of the device "
+        "that trains, which varies them, and asks --teacher, too: for GPUs (%(default)s)",
     )
     add(
         "--cache-gib",

@@ -11,24 +11,20 @@ from typing import Any
 import albumentations
 import cv2
 import numpy as np
-from albumentations.core.bbox_utils import BboxProcessor
-from numpy.typing import NDArray
 
 from training.config import AugmentationConfig
+from training.data.cut import Rows
 from training.data.pictures import Picture, Sample
 
 _FILL = (114, 114, 114)
 
 Pixels = tuple[int, int, int, int]
-Rows = NDArray[np.float64]
 
 
 class Augmenter:
     """Varies pictures at random, with the randomness of the generator it is given.
 
-    Every box comes out as a row (x0, y0, x1, y1, class index, left, top, right, bottom): its
-    corners as shares of the tile it is on, and the pixels of the sample that this tile takes up.
-    `cut` finishes those of a whole batch in one call, which takes as long as for one box.
+    Every box comes out as a row that `training.data.cut` finishes.
 
     Args:
         config: how.
@@ -46,14 +42,6 @@ class Augmenter:
             saturation=(1 - config.saturation, 1 + config.saturation),
             hue=(-config.hue, config.hue),
             p=config.colour_probability,
-        )
-        # Not in a Compose, which would check and cut the boxes of every tile by themselves, and
-        # take nearly twice as long for a mosaic; the reader of the annotations has checked them.
-        # The share of a whole box is a rounding error below 1.
-        self._boxes = BboxProcessor(
-            albumentations.BboxParams(
-                "albumentations", min_visibility=min(config.min_visible, 1 - 1e-6)
-            )
         )
 
     def single(self, sample: Sample, rng: np.random.Generator) -> tuple[Picture, Rows]:
@@ -83,21 +71,6 @@ class Augmenter:
             canvas[y0:y1, x0:x1], rows = self._draw(sample, tile, self._config.mosaic_scale)
             drawn.append(rows)
         return self._colour(image=canvas)["image"], np.concatenate(drawn)
-
-    def cut(self, rows: Rows) -> Rows:
-        """Boxes in pixels, cut at the borders of their tiles, without mere remains.
-
-        Args:
-            rows: [n, 9 or more], what is added to the rows of samples goes along.
-        """
-        height, width = self._image_size
-        kept: Rows = self._boxes.filter(rows, {"height": height, "width": width})
-        kept = kept.reshape(-1, rows.shape[1])  # it has four columns when nothing is left
-        low, high = kept[:, [5, 6, 5, 6]], kept[:, [7, 8, 7, 8]]
-        kept[:, :4] = low + kept[:, :4] * (high - low)
-        sides = kept[:, 2:4] - kept[:, :2]
-        large: Rows = kept[sides.min(1) >= self._config.min_side_px]
-        return large
 
     def _seed(self, rng: np.random.Generator) -> None:
         """Let `rng` decide what the transforms draw."""

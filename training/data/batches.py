@@ -13,6 +13,8 @@ from torch.utils.data import Dataset
 
 from training.config import AugmentationConfig, TrainingConfig
 from training.data.cache import PictureCache
+from training.data.cut import Rows, cut
+from training.data.layout import Layout, Layouts
 from training.data.objects import UNSURE
 from training.data.pictures import Picture, Sample
 from training.data.sizes import Size, size_of_batch
@@ -105,9 +107,7 @@ class Batches(Dataset[Batch | DatasetError]):
     def __getitem__(self, place: Place) -> Batch | DatasetError:
         """The batch of (epoch, step); an error is a value here, since workers garble exceptions."""
         epoch, step = place
-        size, nominal = len(self._part), self._config.model.image_size
-        share = self._augmentation.multi_scale
-        image_size = size_of_batch(nominal, share, self._config.seed, epoch, step)
+        size, image_size = len(self._part), self.image_size(epoch, step)
         augmenter = self._augmenter(image_size)
         images = np.empty((size, *image_size, 3), np.uint8)
         drawn = []
@@ -119,19 +119,29 @@ class Batches(Dataset[Batch | DatasetError]):
         except DatasetError as error:
             return error
         samples = np.repeat(np.arange(size), [len(rows) for rows in drawn])
-        rows = augmenter.cut(np.column_stack((np.concatenate(drawn), samples)))
-        low, high = rows[:, :2], rows[:, 2:4]
-        targets = np.hstack(
-            (rows[:, 9:], rows[:, 4:5], (low + high) / 2, high - low), dtype=np.float32
-        )
+        learned, unsure = self._boxes(np.column_stack((np.concatenate(drawn), samples)))
         pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
         view = None
         if self._teacher is not None:
             names = self._config.model.class_names
             view = _teacher_of_process(os.getpid(), self._teacher, names)(pictures)
+        return Batch(pictures, learned, unsure, view)
+
+    def _boxes(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Targets, and what is unsure, as in `Batch`, of rows with the index in the batch."""
+        rows = cut(rows, self._augmentation)
+        low, high = rows[:, :2], rows[:, 2:4]
+        targets = np.hstack(
+            (rows[:, 9:], rows[:, 4:5], (low + high) / 2, high - low), dtype=np.float32
+        )
         learned = targets[:, 1] != UNSURE
         unsure = np.delete(targets[~learned], 1, axis=1)
-        return Batch(pictures, torch.from_numpy(targets[learned]), torch.from_numpy(unsure), view)
+        return torch.from_numpy(targets[learned]), torch.from_numpy(unsure)
+
+    def image_size(self, epoch: int, step: int) -> Size:
+        """(height, width) of a batch."""
+        nominal, share = self._config.model.image_size, self._augmentation.multi_scale
+        return size_of_batch(nominal, share, self._config.seed, epoch, step)
 
     def _sample(
         self, augmenter: "Augmenter", epoch: int, position: int
@@ -147,6 +157,47 @@ class Batches(Dataset[Batch | DatasetError]):
     def _load(self, index: int) -> Sample:
         """Picture `index` as it is kept."""
         return self._cache[index], self._annotations[index]
+
+
+class LaidOut(NamedTuple):
+    """A batch that is still to be drawn.
+
+    Attributes:
+        layout: how.
+        image_size: (height, width) in pixels.
+        targets: as in `Batch`.
+        unsure: as in `Batch`.
+    """
+
+    layout: Layout
+    image_size: Size
+    targets: torch.Tensor
+    unsure: torch.Tensor
+
+
+class LaidOutBatches(Batches):
+    """(epoch, step) -> batch, to be drawn elsewhere; arguments as those of `Batches`."""
+
+    @cache  # noqa: B019 - one of these a run
+    def _layouts(self) -> Layouts:
+        return Layouts(self._augmentation, self._annotations)
+
+    def __getitem__(self, place: Place) -> LaidOut:  # type: ignore[override]  # what is drawn
+        """The batch of (epoch, step)."""
+        epoch, step = place
+        rng = np.random.default_rng((self._config.seed, epoch, _SAMPLE, step))
+        order, batch = self.order(epoch), self._config.batch_size
+        which = slice(self._part.start, self._part.stop)
+        firsts = order[step * batch : (step + 1) * batch]
+        others = order[rng.integers(len(order), size=(batch, 3))]
+        size = self.image_size(epoch, step)
+        share = self._augmentation.mosaic_share(epoch)
+        layout, rows = self._layouts().draw(firsts, others, size, share, rng)
+        samples = rows[:, 9] - which.start
+        rows[:, 9] = samples
+        ours = (samples >= 0) & (samples < len(self._part))
+        mine = Layout(*(value[which] for value in layout))
+        return LaidOut(mine, size, *self._boxes(rows[ours]))
 
 
 @lru_cache(maxsize=1)

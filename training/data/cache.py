@@ -3,7 +3,7 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -49,6 +49,13 @@ class PictureCache:
     def decoded_bytes(self) -> int:
         """Of all pictures, as they are kept."""
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def decoded(self) -> Iterator[Picture]:
+        """All pictures in turn, decoded anew; none is kept."""
+        yield from map_in_threads(self._decode, range(len(self._paths)), "decoding pictures")
 
     def fill(self) -> None:
         """Decode what is to be kept, once; later calls do nothing.

@@ -7,14 +7,17 @@ so a run can be resumed in the middle of an epoch, with another number of worker
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spyv4.validation import require
 from training.config import TrainingConfig
-from training.data.batches import ROUNDING, Batch, Batches, Place
+from training.data.batches import ROUNDING, Batch, Batches, LaidOut, LaidOutBatches, Place
 from training.data.cache import PictureCache
+from training.data.canvas import Canvas
 from training.data.fingerprint import fingerprint
 from training.data.objects import UNSURE, training_objects
 from training.data.voc import AnnotatedImage
@@ -33,6 +36,9 @@ class LoaderOptions:
         cache_gib: memory for decoded pictures in GiB.
         cache_folder: where the others are kept in a file; None to decode them each time.
         pinned: hand batches out in page-locked memory, from which a GPU copies on its own.
+        device: where all pictures are kept, stretched to `canvas_side`, and batches are drawn and
+            shown to the teacher; None for memory of the processors, and for their work.
+        canvas_side: of the pictures on the device, in pixels.
         part: (which, of how many) equal parts of every batch this loader makes, the first is 0.
     """
 
@@ -41,6 +47,8 @@ class LoaderOptions:
     cache_gib: float = 8.0
     cache_folder: Path | None = None
     pinned: bool = False
+    device: torch.device | None = None
+    canvas_side: int = 416
     part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
@@ -115,7 +123,10 @@ class TrainingLoader:
             f"batch_size must be a multiple of {parts}, the number of processes, not "
             f"{config.batch_size}",
         )
-        self.teacher = Teacher(teacher, names) if teacher is not None else None
+        self.teacher = None
+        device = self._options.device
+        if teacher is not None:
+            self.teacher = Teacher(teacher, names, device)
         annotations = [training_objects(image, names) for image in images]
         self._cache = PictureCache(
             [image.image_path for image in images],
@@ -138,7 +149,9 @@ class TrainingLoader:
                 f"{len(images)} pictures do not fill one batch of {config.batch_size}; "
                 f"use a smaller batch or more pictures"
             )
-        self._batches = Batches(
+        self._canvas: Canvas | None = None
+        kind = Batches if device is None else LaidOutBatches
+        self._batches = kind(
             self._cache,
             annotations,
             repeats,
@@ -159,7 +172,12 @@ class TrainingLoader:
         Raises:
             DatasetError: if a picture cannot be decoded.
         """
-        self._cache.fill()
+        device = self._options.device
+        if device is None:
+            self._cache.fill()
+        elif self._canvas is None:
+            side = (self._options.canvas_side,) * 2
+            self._canvas = Canvas(self._cache.decoded(), len(self._cache), side, device)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Indices of the pictures in the order of `epoch`; `steps_per_epoch` batches at least."""
@@ -195,4 +213,10 @@ class TrainingLoader:
         ):
             if isinstance(batch, DatasetError):
                 raise batch
-            yield batch
+            yield self._drawn(batch) if isinstance(batch, LaidOut) else batch
+
+    def _drawn(self, batch: LaidOut) -> Batch:
+        """The batch, drawn on the device, and seen by the teacher there."""
+        images = cast("Canvas", self._canvas).draw(batch.layout, batch.image_size)
+        view = self.teacher(images) if self.teacher is not None else None
+        return Batch(images, batch.targets, batch.unsure, view)

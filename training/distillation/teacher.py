@@ -1,6 +1,6 @@
 """A teacher: YOLOX exported to ONNX, asked for what it thinks of every place of a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from spyv4.errors import CheckpointError, ConfigError
 from spyv4.extras import require_extra
 from training.distillation.coco_classes import COCO_CLASSES, coco_index
+from training.distillation.graph import OnnxGraph
 
 STRIDES = (8, 16, 32)
 _TRIAL_SIZE = (64, 64)
@@ -40,11 +41,12 @@ class Teacher:
     """YOLOX of any size and input size, as its authors export it (opset 11 or later).
 
     The pictures may be of any size, whatever the file was exported for, since the network is
-    convolutional. It runs in this process with one thread.
+    convolutional. It runs in this process: with one thread of ONNX Runtime's, or on a device.
 
     Args:
         path: the .onnx file.
         class_names: the classes to be taught; those that COCO does not have are not.
+        device: where the pictures are that it will be shown; None for ONNX Runtime.
 
     Raises:
         CheckpointError: if the file is no YOLOX detector of COCO's classes.
@@ -52,7 +54,9 @@ class Teacher:
         RuntimeUnavailableError: if the extra `onnx` is missing.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, class_names: Sequence[str], device: torch.device | None = None
+    ) -> None:
         require_extra("onnx", "a teacher")
         import onnx  # here: an extra
         import onnxruntime
@@ -80,6 +84,7 @@ class Teacher:
         )
         self._input = self._session.get_inputs()[0].name
         self._outputs = [self._session.get_outputs()[0].name, *features]
+        self._look: Callable[[Tensor], list[Tensor]] | None = None
         trial = torch.zeros(1, 3, *_TRIAL_SIZE, dtype=torch.uint8)
         output = self.raw(trial)
         places = sum(height * width for height, width in grids(_TRIAL_SIZE))
@@ -88,6 +93,8 @@ class Teacher:
             raise CheckpointError(f"{path} gives {output.shape} instead of YOLOX's {expected}")
         self.channels = self(trial).features[0].shape[1]
         """Of its features, at every stride."""
+        if device is not None:
+            self._look = _on_device(OnnxGraph(model, self._outputs), device)
 
     def _fed(self, images_rgb: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """YOLOX wants BGR in 0..255."""
@@ -102,21 +109,38 @@ class Teacher:
 
     def __call__(self, images: Tensor) -> TeacherView:
         """Look at uint8 RGB pictures, [B, 3, H, W], sides multiples of 32."""
-        flat, *features = self._session.run(self._outputs, self._fed(images.numpy()))
-        objectness, classes = flat[..., 4:5], flat[..., self._places]
-        scores = np.zeros((*flat.shape[:2], self._classes), np.float16)
-        scores[..., self.known] = objectness * classes
+        if self._look is not None:
+            flat, *features = self._look(images)
+        else:
+            found = self._session.run(self._outputs, self._fed(images.numpy()))
+            flat, *features = map(torch.from_numpy, found)
+        scores = flat.new_zeros((*flat.shape[:2], self._classes), dtype=torch.float16)
+        scores[..., self.known] = (flat[..., 4:5] * flat[..., self._places]).half()
         by_stride, first = [], 0
         for height, width in grids((images.shape[2], images.shape[3])):
             part = scores[:, first : first + height * width].reshape(
                 -1, height, width, self._classes
             )
-            by_stride.append(torch.from_numpy(part.transpose(0, 3, 1, 2).copy()))
+            by_stride.append(part.permute(0, 3, 1, 2).contiguous())
             first += height * width
         return TeacherView(
             tuple(by_stride),
-            tuple(torch.from_numpy(feature.astype(np.float16)) for feature in features),
+            tuple(feature.half() for feature in features),
         )
+
+
+def _on_device(graph: OnnxGraph, device: torch.device) -> Callable[[Tensor], list[Tensor]]:
+    """The graph for uint8 RGB pictures that are there; in half precision on a GPU."""
+    low = device.type == "cuda"
+    kind = torch.float16 if low else torch.float32
+    graph = graph.to(device, kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def look(images: Tensor) -> list[Tensor]:
+        found: list[Tensor] = graph(images.flip(1).to(kind, memory_format=torch.channels_last))
+        return found
+
+    return torch.compile(look, dynamic=False) if low else look
 
 
 def grids(image_size: tuple[int, int]) -> list[tuple[int, int]]:

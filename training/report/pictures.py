@@ -51,7 +51,7 @@ def annotated(picture: Picture, marks: Sequence[Mark], side: int = SIDE_PX) -> s
 
 def batch_pictures(batch: Batch, class_names: Sequence[str]) -> list[str]:
     """The first pictures of a training batch with what is to be learned from them."""
-    images: NDArray[np.uint8] = batch.images.permute(0, 2, 3, 1).contiguous().numpy()
+    images: NDArray[np.uint8] = batch.images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     targets = batch.targets.numpy()
     pictures = []
     for index, image in enumerate(images[:BATCH_PICTURES]):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests.helpers.voc_tree import CLASS_NAMES, COLOURS, Scene, Thing, draw_scene
 from training.config import AugmentationConfig
 from training.data.augment import Augmenter
+from training.data.cut import cut
 from training.data.pictures import Picture, Sample
 
 SIZE = (160, 224)
@@ -27,17 +28,15 @@ class Drawn(NamedTuple):
 
 
 def single(config: AugmentationConfig, sample: Sample, rng: np.random.Generator) -> Drawn:
-    augmenter = Augmenter(config, SIZE)
-    return finished(augmenter, *augmenter.single(sample, rng))
+    return finished(config, *Augmenter(config, SIZE).single(sample, rng))
 
 
 def mosaic(config: AugmentationConfig, samples: list[Sample], rng: np.random.Generator) -> Drawn:
-    augmenter = Augmenter(config, SIZE)
-    return finished(augmenter, *augmenter.mosaic(samples, rng))
+    return finished(config, *Augmenter(config, SIZE).mosaic(samples, rng))
 
 
-def finished(augmenter: Augmenter, image: Picture, rows: NDArray[np.float64]) -> Drawn:
-    rows = augmenter.cut(rows)
+def finished(config: AugmentationConfig, image: Picture, rows: NDArray[np.float64]) -> Drawn:
+    rows = cut(rows, config)
     return Drawn(image, rows[:, :4], rows[:, 4].astype(np.int64))
 
 
@@ -242,7 +241,7 @@ def test_the_generator_decides_everything() -> None:
     augmenter = Augmenter(config, SIZE)
     # One after the other, so that what one call leaves behind would show in the next.
     first, _, again, other = (
-        finished(augmenter, *augmenter.mosaic(samples, np.random.default_rng(seed)))
+        finished(config, *augmenter.mosaic(samples, np.random.default_rng(seed)))
         for seed in (7, 3, 7, 8)
     )
     assert np.array_equal(first.image, again.image)
@@ -254,13 +253,14 @@ def test_the_generator_decides_everything() -> None:
 
 
 def test_samples_are_cut_alike_together_and_alone() -> None:
-    augmenter, rng = Augmenter(AugmentationConfig(), SIZE), np.random.default_rng(4)
+    config, rng = AugmentationConfig(), np.random.default_rng(4)
+    augmenter = Augmenter(config, SIZE)
     samples = [make_sample(label, rng) for label in range(4)]
     drawn = [augmenter.mosaic(samples, rng)[1] for _ in range(8)]
     drawn += [augmenter.single(sample, rng)[1] for sample in samples]
-    alone = [augmenter.cut(rows) for rows in drawn]
+    alone = [cut(rows, config) for rows in drawn]
     rows = np.concatenate([np.insert(rows, 9, index, 1) for index, rows in enumerate(drawn)])
-    together = augmenter.cut(rows)
+    together = cut(rows, config)
     assert np.array_equal(together[:, :9], np.concatenate(alone))
     assert together[:, 9].tolist() == [i for i, rows in enumerate(alone) for _ in rows]
 
