@@ -14,7 +14,7 @@ class NonFiniteLossError(SPYv4Error):
 
 
 class OutOfMemoryError(SPYv4Error):
-    """The device has too little memory for a batch."""
+    """The device has too little memory for a batch, or the pictures."""
 
     exit_code = 1
 

@@ -185,8 +185,9 @@ def _add_machine(add: Callable[..., object]) -> None:
         choices=["ram", "disk", "off", "device"],
         default="ram",
         help="keep decoded pictures in memory, those beyond --cache-gib in a file in the run's "
-        "folder (disk), or none; or all of them, at 416 x 416 pixels, in the memory of the device "
-        "that trains, which varies them, and asks --teacher, too: for GPUs (%(default)s)",
+        "folder (disk), or none; or all of them, as squares of 416 pixels or more, in the memory "
+        "of the device that trains, which varies them, and asks --teacher, too: for GPUs "
+        "(%(default)s)",
     )
     add(
         "--cache-gib",

@@ -10,6 +10,7 @@ from torch import Tensor
 from training.data.layout import GREY, Layout
 from training.data.pictures import Picture
 from training.data.sizes import Size
+from training.errors import OutOfMemoryError
 
 _FILL = 114.0
 
@@ -22,12 +23,22 @@ class Canvas:
         count: how many there are.
         side: (height, width) in pixels.
         device: where to keep them and to draw.
+
+    Raises:
+        OutOfMemoryError: if it has too little memory.
     """
 
     def __init__(
         self, pictures: Iterable[Picture], count: int, side: Size, device: torch.device
     ) -> None:
-        self._kept = torch.empty((count, *side, 3), dtype=torch.uint8, device=device)
+        try:
+            self._kept = torch.empty((count, *side, 3), dtype=torch.uint8, device=device)
+        except torch.OutOfMemoryError as error:
+            size_gib = 3 * count * side[0] * side[1] / 2**30
+            raise OutOfMemoryError(
+                f"the GPU's memory is too small for the pictures, {size_gib:.1f} GiB; use another "
+                "--cache"
+            ) from error
         for index, picture in enumerate(pictures):
             smaller = picture.shape[0] > side[0] and picture.shape[1] > side[1]
             way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR

@@ -20,6 +20,7 @@ from training.data.cache import PictureCache
 from training.data.canvas import Canvas
 from training.data.fingerprint import fingerprint
 from training.data.objects import UNSURE, training_objects
+from training.data.sizes import image_sizes
 from training.data.voc import AnnotatedImage
 from training.data.workers import in_workers
 from training.distillation.teacher import Teacher
@@ -36,9 +37,9 @@ class LoaderOptions:
         cache_gib: memory for decoded pictures in GiB.
         cache_folder: where the others are kept in a file; None to decode them each time.
         pinned: hand batches out in page-locked memory, from which a GPU copies on its own.
-        device: where all pictures are kept, stretched to `canvas_side`, and batches are drawn and
-            shown to the teacher; None for memory of the processors, and for their work.
-        canvas_side: of the pictures on the device, in pixels.
+        device: where all pictures are kept, stretched to squares, and batches are drawn and shown
+            to the teacher; None for memory of the processors, and for their work.
+        canvas_side: of these squares, in pixels, unless batches are larger.
         part: (which, of how many) equal parts of every batch this loader makes, the first is 0.
     """
 
@@ -176,7 +177,10 @@ class TrainingLoader:
         if device is None:
             self._cache.fill()
         elif self._canvas is None:
-            side = (self._options.canvas_side,) * 2
+            sizes = image_sizes(
+                self._config.model.image_size, self._config.augmentation.multi_scale
+            )
+            side = (max(self._options.canvas_side, *sizes[-1]),) * 2
             self._canvas = Canvas(self._cache.decoded(), len(self._cache), side, device)
 
     def order(self, epoch: int) -> NDArray[np.int64]:

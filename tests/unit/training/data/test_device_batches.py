@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.helpers.tiny_model import tiny_config
@@ -14,6 +15,7 @@ from training.config import AugmentationConfig, TrainingConfig
 from training.data import AnnotatedImage, Batch, LoaderOptions, TrainingLoader
 from training.data.sizes import image_sizes
 from training.distillation.teacher import Teacher
+from training.errors import OutOfMemoryError
 
 __all__ = ["images"]  # a fixture
 HERE = LoaderOptions(device=torch.device("cpu"), canvas_side=64)
@@ -69,6 +71,29 @@ def test_sizes_may_vary(images: list[AnnotatedImage]) -> None:
     sizes = {tuple(batch.images.shape[2:]) for batch in loader.batches(0, epochs=6)}
     assert sizes == set(image_sizes(SIZE, 0.5))
     assert len(sizes) == 3
+
+
+def test_pictures_are_kept_as_large_as_they_are_drawn(images: list[AnnotatedImage]) -> None:
+    """A square that is smaller than the batches is none."""
+    still = AugmentationConfig(mosaic_probability=0, colour_probability=0, scale=(1, 1), aspect=0)
+    seen = [
+        next(make(images, replace(HERE, canvas_side=side), augmentation=still).batches(0)).images
+        for side in (8, max(SIZE), 8 * max(SIZE))
+    ]
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_too_little_memory_for_the_pictures_is_said(
+    images: list[AnnotatedImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    loader = make(images, HERE)
+    monkeypatch.setattr(torch, "empty", full)
+    with pytest.raises(OutOfMemoryError, match=r"small for the pictures, .* GiB; use another"):
+        loader.prepare()
 
 
 def test_the_teacher_sees_what_is_drawn(images: list[AnnotatedImage], tmp_path: Path) -> None:
