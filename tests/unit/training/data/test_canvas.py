@@ -51,6 +51,13 @@ def evenly_grey(image: Picture) -> NDArray[np.float64]:
     return (image * [0.299, 0.587, 0.114]).sum(-1)
 
 
+def chroma(image: Picture) -> NDArray[np.float64]:
+    """Length of what colour there is besides the grey (I and Q of YIQ)."""
+    of_colour = np.array([[0.5957, -0.2745, -0.3213], [0.2115, -0.5226, 0.3111]])
+    length: NDArray[np.float64] = np.linalg.norm(image @ of_colour.T, axis=-1)
+    return length
+
+
 @settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_boxes_follow_a_single_picture(seed: int) -> None:
@@ -176,6 +183,7 @@ def test_colours_change_as_asked_and_boxes_do_not() -> None:
     assert len(found) == 3
     turned = draw(replace(none, hue=0.1), [sample], 5)
     np.testing.assert_allclose(evenly_grey(turned.image), grey, atol=1.5)
+    np.testing.assert_allclose(chroma(turned.image), chroma(plain.image), atol=2)
     assert np.abs(turned.image - seen).max() > 5
 
 
