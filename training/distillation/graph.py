@@ -25,19 +25,22 @@ class OnnxGraph(nn.Module):
         super().__init__()
         import onnx  # here: an extra
 
-        self._constants: dict[str, list[float]] = {}
+        self._numbers: dict[str, list[float]] = {}
         self._names: dict[str, str] = {}
+        nodes = model.graph.node
+        scales = {name for node in nodes if node.op_type == "Resize" for name in node.input[1:]}
         for index, constant in enumerate(model.graph.initializer):
             value = torch.from_numpy(onnx.numpy_helper.to_array(constant).copy())
-            if value.ndim == 1:  # sizes and steps, or a bias
-                self._constants[constant.name] = value.tolist()
-            if value.is_floating_point():
+            if constant.name in scales or not value.is_floating_point():
+                # Steps, sizes and scales stay here: a GPU would be waited for.
+                self._numbers[constant.name] = value.flatten().tolist()
+            else:
                 self._names[constant.name] = f"constant_{index}"
                 self.register_buffer(self._names[constant.name], value)
         self._input = model.graph.input[0].name
         self._outputs = tuple(outputs)
         self._nodes = []
-        for node in model.graph.node:
+        for node in nodes:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type not in OPERATIONS or not _as_usual(attributes):
                 raise CheckpointError(
@@ -53,7 +56,7 @@ class OnnxGraph(nn.Module):
         values[self._input] = images
         values[""] = None
         for operation, inputs, output, attributes in self._nodes:
-            given = [values[name] if name in values else self._constants[name] for name in inputs]
+            given = [values[name] if name in values else self._numbers[name] for name in inputs]
             values[output] = operation(given, attributes)
         return [values[name] for name in self._outputs]
 
