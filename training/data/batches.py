@@ -193,9 +193,8 @@ class LaidOutBatches(Batches):
         size = self.image_size(epoch, step)
         share = self._augmentation.mosaic_share(epoch)
         layout, rows = self._layouts().draw(firsts, others, size, share, rng)
-        samples = rows[:, 9] - which.start
-        rows[:, 9] = samples
-        ours = (samples >= 0) & (samples < len(self._part))
+        rows[:, 9] -= which.start
+        ours = (rows[:, 9] >= 0) & (rows[:, 9] < len(self._part))
         mine = Layout(*(value[which] for value in layout))
         return LaidOut(mine, size, *self._boxes(rows[ours]))
 

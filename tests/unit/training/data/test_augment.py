@@ -83,6 +83,20 @@ def assert_boxes_fit(result: Drawn, labels: list[int]) -> None:
             np.testing.assert_allclose(boxes[label], seen, atol=4.5)
 
 
+def assert_four_around_a_corner(result: Drawn) -> None:
+    """Pictures that are one object each fill their tiles; the margin is 0.2."""
+    assert result.labels.tolist() == [0, 1, 2, 3]
+    for box, label in zip(result.boxes_xyxy, result.labels, strict=True):
+        np.testing.assert_allclose(box, painted(result.image, label), atol=1e-9)
+    x, y = result.boxes_xyxy[0, 2:]
+    np.testing.assert_allclose(
+        result.boxes_xyxy,
+        [[0, 0, x, y], [x, 0, SIZE[1], y], [0, y, x, SIZE[0]], [x, y, SIZE[1], SIZE[0]]],
+    )
+    assert 0.19 <= x / SIZE[1] <= 0.81
+    assert 0.19 <= y / SIZE[0] <= 0.81
+
+
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_boxes_follow_a_single_picture(seed: int) -> None:
@@ -130,16 +144,7 @@ def test_a_mosaic_has_a_picture_on_every_side_of_its_corner(seed: int) -> None:
     config = replace(KEEP_ALL, mosaic_scale=(1.0, 1.5), aspect=0.3, mosaic_margin=0.2)
     samples = [filled(label, (60, 90 + 10 * label)) for label in range(4)]
     result = mosaic(config, samples, np.random.default_rng(seed))
-    assert result.labels.tolist() == [0, 1, 2, 3]
-    for box, label in zip(result.boxes_xyxy, result.labels, strict=True):
-        np.testing.assert_allclose(box, painted(result.image, label), atol=1e-9)
-    x, y = result.boxes_xyxy[0, 2:]
-    np.testing.assert_allclose(
-        result.boxes_xyxy,
-        [[0, 0, x, y], [x, 0, SIZE[1], y], [0, y, x, SIZE[0]], [x, y, SIZE[1], SIZE[0]]],
-    )
-    assert 0.19 <= x / SIZE[1] <= 0.81
-    assert 0.19 <= y / SIZE[0] <= 0.81
+    assert_four_around_a_corner(result)
 
 
 def test_remains_on_a_mosaic_are_dropped_by_pixels_and_share() -> None:

@@ -16,6 +16,7 @@ from tests.unit.training.data.test_augment import (
     STILL,
     Drawn,
     assert_boxes_fit,
+    assert_four_around_a_corner,
     filled,
     finished,
     make_sample,
@@ -78,16 +79,7 @@ def test_a_mosaic_has_a_picture_on_every_side_of_its_corner(seed: int) -> None:
     config = replace(KEEP_ALL, mosaic_scale=(1.2, 1.5), aspect=0.3, mosaic_margin=0.2)
     samples = [filled(label, (60, 90 + 10 * label)) for label in range(4)]
     result = draw(config, samples, seed, mosaic=True)
-    assert result.labels.tolist() == [0, 1, 2, 3]
-    for box, label in zip(result.boxes_xyxy, result.labels, strict=True):
-        np.testing.assert_allclose(box, painted(result.image, label), atol=1e-9)
-    x, y = result.boxes_xyxy[0, 2:]
-    np.testing.assert_allclose(
-        result.boxes_xyxy,
-        [[0, 0, x, y], [x, 0, SIZE[1], y], [0, y, x, SIZE[0]], [x, y, SIZE[1], SIZE[0]]],
-    )
-    assert 0.19 <= x / SIZE[1] <= 0.81
-    assert 0.19 <= y / SIZE[0] <= 0.81
+    assert_four_around_a_corner(result)
 
 
 def test_no_variation_is_the_evaluation_resize() -> None:

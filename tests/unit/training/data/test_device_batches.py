@@ -21,7 +21,7 @@ __all__ = ["images"]  # a fixture
 HERE = LoaderOptions(device=torch.device("cpu"), canvas_side=64)
 
 
-def shared(batches: Iterable[Batch]) -> list[Batch]:
+def several(batches: Iterable[Batch]) -> list[Batch]:
     found = list(batches)
     assert len(found) > 1
     return found
@@ -29,7 +29,7 @@ def shared(batches: Iterable[Batch]) -> list[Batch]:
 
 def test_batches_have_the_stated_form(images: list[AnnotatedImage]) -> None:
     loader = make(images, HERE)
-    batches = shared(loader.batches(0))
+    batches = several(loader.batches(0))
     assert len(batches) == loader.steps_per_epoch == 3
     for batch in batches:
         assert (batch.images.shape, batch.images.dtype) == ((4, 3, *SIZE), torch.uint8)
@@ -44,19 +44,19 @@ def test_batches_have_the_stated_form(images: list[AnnotatedImage]) -> None:
 
 
 def test_epochs_differ_and_come_again(images: list[AnnotatedImage]) -> None:
-    first, second = (shared(make(images, HERE).batches(epoch)) for epoch in (0, 1))
+    first, second = (several(make(images, HERE).batches(epoch)) for epoch in (0, 1))
     assert not torch.equal(first[0].images, second[0].images)
     assert_same(first, make(images, HERE).batches(0))
 
 
 def test_a_run_can_go_on_anywhere_with_other_workers(images: list[AnnotatedImage]) -> None:
-    whole = shared(make(images, HERE).batches(0, epochs=2))
+    whole = several(make(images, HERE).batches(0, epochs=2))
     assert_same(whole[4:], make(images, replace(HERE, workers=2)).batches(1, 1))
 
 
 def test_parts_are_those_of_the_whole(images: list[AnnotatedImage]) -> None:
-    whole = shared(make(images, HERE).batches(0))
-    parts = [shared(make(images, replace(HERE, part=(i, 2))).batches(0)) for i in range(2)]
+    whole = several(make(images, HERE).batches(0))
+    parts = [several(make(images, replace(HERE, part=(i, 2))).batches(0)) for i in range(2)]
     for batch, *halves in zip(whole, *parts, strict=True):
         assert torch.equal(batch.images, torch.cat([half.images for half in halves]))
         for name in ("targets", "unsure"):
