@@ -224,7 +224,7 @@ class YOLOv4Loss(DetectionLoss):
     def _objectness(self, found: Positives) -> Tensor:
         logits = found.level.raw[..., 4]
         goal = logits.new_zeros(logits.shape)  # contiguous, whatever the maps are
-        goal.view(-1)[self._places(found)] = 1
+        goal.view(-1).index_fill_(0, self._places(found), 1.0)  # `[...] = 1` waits for the GPU
         image = torch.cat((found.targets[:, 0], found.unsure[:, 0]))
         boxes = torch.cat((found.targets[:, 2:], found.unsure[:, 1:]))
         counts = torch.maximum(goal, (~self._near(found.level, image, boxes)).float())
