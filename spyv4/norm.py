@@ -12,7 +12,13 @@ class NormedConv2d(nn.Module):
         kernel: side of the kernel in pixels, odd.
         stride: in pixels.
         bias: where batch norm's bias starts.
+
+    Attributes:
+        spread: once folded, root mean square of the output over the training pictures, as batch
+            norm has it: sqrt(mean(gamma^2 + beta^2)).
     """
+
+    spread: float
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, bias: float
@@ -32,5 +38,7 @@ class NormedConv2d(nn.Module):
     def fold(self) -> None:
         """Fold the batch norm into the convolution, in place, for inference alone."""
         if isinstance(self.norm, nn.BatchNorm2d):
+            squares = self.norm.weight.detach() ** 2 + self.norm.bias.detach() ** 2
+            self.spread = float(squares.mean().sqrt())
             self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
             self.norm = nn.Identity()

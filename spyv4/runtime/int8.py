@@ -1,8 +1,9 @@
 """Convolutions in 8-bit integers, which suit spikes: a spike is a whole number already.
 
 Weights are rounded to 8 bits, one scale an output channel. What comes in as spikes is exact; the
-input of the update-rate convolution (current plus potential) is rounded to steps of 1/16 over
--8..8 times the threshold, and cut there. On processors with 8-bit dot products (AVX512-VNNI, AMX)
+input of the update-rate convolution (current plus potential) is rounded to 256 steps over -8..8
+times the layer's current (its root mean square by batch norm, or the threshold where that is
+more), and cut there. On processors with 8-bit dot products (AVX512-VNNI, AMX)
 this doubles the arithmetic that bfloat16 allows.
 """
 
@@ -18,6 +19,7 @@ from spyv4.norm import NormedConv2d
 
 LEVELS = 256
 RANGE = 8.0
+"""Cutting costs more than wide steps do: at 6, heads of the full-size network are further off."""
 
 
 class Int8Conv2d(nn.Module):
@@ -138,10 +140,17 @@ def replace_convolutions(model: SPYv4, build: Callable[[nn.Conv2d, float, int], 
     """
     if not model.config.neuron.spikes:
         raise ArgumentError("8-bit convolutions need spikes, which the twin has none of")
-    step = 2 * RANGE * model.config.neuron.threshold / LEVELS
+    steps = rate_steps(model)
     for name, layer in model.spiking.items():
         if name != LAYER_NAMES[0]:
             layer.synapse.conv = build(layer.synapse.conv, 1.0, 0)  # type: ignore[assignment]
         for branch in layer.neuron.modules():
             if isinstance(branch, NormedConv2d):
-                branch.conv = build(branch.conv, step, LEVELS // 2)  # type: ignore[assignment]
+                branch.conv = build(branch.conv, steps[name], LEVELS // 2)  # type: ignore[assignment]
+
+
+def rate_steps(model: SPYv4) -> dict[str, float]:
+    """Of a folded network: the value of one step of what a layer's update rate sees, by layer."""
+    threshold = model.config.neuron.threshold
+    spreads = {name: layer.synapse.spread for name, layer in model.spiking.items()}
+    return {name: 2 * RANGE * max(threshold, spread) / LEVELS for name, spread in spreads.items()}

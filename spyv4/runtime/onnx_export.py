@@ -27,6 +27,7 @@ from spyv4.config import check_image_size
 from spyv4.errors import ArgumentError
 from spyv4.files import write_atomically
 from spyv4.network.spyv4 import SPYv4, SPYv4State
+from spyv4.runtime.int8 import rate_steps
 from spyv4.runtime.onnx_graph import name_current, save_passes
 from spyv4.runtime.onnx_int8 import quantise_graph
 from spyv4.validation import to_mapping
@@ -106,7 +107,7 @@ def export_onnx(
     name_current(proto.graph, channels_last=in_bytes)
     save_passes(proto.graph)
     if in_bytes:
-        quantise_graph(proto.graph, model.config.neuron.threshold)
+        quantise_graph(proto.graph, rate_steps(model))
     metadata = {
         "format": ONNX_FORMAT,
         "config": json.dumps(to_mapping(model.config)),

@@ -13,7 +13,7 @@ import torch
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from spyv4.network.table import LAYER_NAMES, ROWS, STRIDES
-from spyv4.runtime.int8 import LEVELS, RANGE, round_weight
+from spyv4.runtime.int8 import LEVELS, round_weight
 from spyv4.runtime.onnx_graph import CURRENT, keep_needed, rename_reads, shape_of
 
 TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -22,18 +22,18 @@ _STEPS = {row.name: row.stride for row in ROWS}
 _CARRIERS = ("Concat", "Split", "Slice", "MaxPool")
 
 
-def quantise_graph(graph: GraphProto, threshold: float) -> None:
+def quantise_graph(graph: GraphProto, rate_steps: dict[str, float]) -> None:
     """Rewrite the spiking convolutions of an exported graph in 8 bits, in place.
 
     Potentials and spikes, the latter as bytes, become [B, H, W, C] on the way in and out.
 
     Args:
         graph: whose `current` is [B, H, W, C] already.
-        threshold: of the neurons.
+        rate_steps: as `spyv4.runtime.int8.rate_steps` has them.
     """
     _write_spikes_as_bytes(graph)
     before, after = _channels_last_outside(graph)
-    writer = _Writer(graph, threshold)
+    writer = _Writer(graph, rate_steps)
     nodes: list[NodeProto] = []
     for node in graph.node:
         nodes.extend(writer.convolution(node) if _spiking(node) else [node])
@@ -105,24 +105,26 @@ class _Writer:
 
     Args:
         graph: where weights are found.
-        threshold: of the neurons.
+        rate_steps: value of one step of what a layer's update rate sees, by layer.
 
     Attributes:
         tables: nodes that work out which places each window sees; they depend on the size alone.
         constants: what `tables` and the products need.
     """
 
-    def __init__(self, graph: GraphProto, threshold: float) -> None:
+    def __init__(self, graph: GraphProto, rate_steps: dict[str, float]) -> None:
         self.tables: list[NodeProto] = []
         self.constants: list[TensorProto] = []
         self._weights = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
         self._made: set[str] = set()
-        self._rate_step = 2 * RANGE * threshold / LEVELS
+        self._rate_steps = rate_steps
 
     def convolution(self, node: NodeProto) -> list[NodeProto]:
         """What does the same as a convolution, for an input of bytes or of numbers."""
         name, reads_spikes = node.input[1].removesuffix(".weight"), _sees_spikes(node)
-        kind, step, zero = ("spike", 1.0, 0) if reads_spikes else ("rate", self._rate_step, 128)
+        row, kind, step, zero = _row(name), "spike", 1.0, 0
+        if not reads_spikes:
+            kind, step, zero = f"{row}.rate", self._rate_steps[row], LEVELS // 2
         scale = self._constant(f"{kind}.scale", np.array(step, np.float32))
         point = self._constant(f"{kind}.zero", np.array(zero, np.uint8))
         chain = _Chain(name, node.input[0])
@@ -146,7 +148,7 @@ class _Writer:
     ) -> None:
         """Bytes [B, H, W, C] to what each output sees, [B, H', W', k k C]."""
         channels, kernel = shape[1], shape[2]
-        edge, row = kernel // 2, chain.name.split(".layers.")[1].split(".")[0]
+        edge, row = kernel // 2, _row(chain.name)
         step = _STEPS[row] if reads_spikes else 1
         pads = np.array([0, edge, edge, 0, 0, edge, edge, 0])
         chain.add("Pad", self._constant(f"pads.{edge}", pads), point)
@@ -202,6 +204,11 @@ class _Writer:
             self._made.add(name)
             self.constants.append(numpy_helper.from_array(values, name))
         return name
+
+
+def _row(name: str) -> str:
+    """The layer of a convolution."""
+    return name.split(".layers.")[1].split(".")[0]
 
 
 class _Chain:

@@ -2,7 +2,7 @@
 
 Classes of accuracy: `float32` is the network as it was trained. `bfloat16` rounds weights,
 potentials and currents to 8 bits of mantissa. `int8` rounds weights to 8 bits and the input of the
-update-rate convolution to steps of 1/16, while spikes stay exact. Engines of one precision agree up
+update-rate convolution to 256 steps, while spikes stay exact. Engines of one precision agree up
 to the order of their sums. The card of the shipped weights (weights/README.md) has the mAP of each.
 """
 

@@ -35,6 +35,15 @@ def tiny_model(seed: int = 0, **changes: object) -> SPYv4:
     return model.eval()
 
 
+def wide_model(seed: int = 0, **changes: object) -> SPYv4:
+    """One whose layers have currents of ever larger size, from 1 to 5 times the threshold."""
+    model = tiny_model(seed, **changes)
+    with torch.no_grad():
+        for number, layer in enumerate(model.spiking.values()):
+            layer.synapse.norm.weight *= 1 + 4 * number / (len(model.spiking) - 1)
+    return model
+
+
 def pictures(batch: int = 2, size: tuple[int, int] = (64, 64), seed: int = 0) -> Tensor:
     """Random images, RGB [batch, 3, height, width] in 0..1."""
     return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(seed))

@@ -1,16 +1,18 @@
 """8-bit convolutions."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
+from spyv4 import SPYv4
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.runtime import int8
-from spyv4.runtime.int8 import Int8Conv2d, has_fast_int8
+from spyv4.runtime.int8 import Int8Conv2d, has_fast_int8, rate_steps
 from spyv4.runtime.torch_runtime import TorchRuntime
-from tests.helpers.tiny_model import firing_rates, tiny_model
+from tests.helpers.tiny_model import firing_rates, tiny_model, wide_model
 
 needs_int8 = pytest.mark.skipif(not has_fast_int8(), reason="no 8-bit dot products here")
 
@@ -44,9 +46,20 @@ def test_signed_input_is_rounded_to_steps_and_padded_with_zero() -> None:
     )
 
 
-@needs_int8
-def test_network_fires_as_it_does_in_float32() -> None:
+def test_steps_of_rates_follow_what_the_layer_receives() -> None:
     model = tiny_model()
+    for number, layer in enumerate(model.spiking.values()):
+        layer.synapse.norm.weight.data.fill_(0.3 * number)
+        layer.synapse.norm.bias.data.fill_(0.4 * number)
+    steps = list(rate_steps(model.fold()).values())
+    # 256 steps over -8..8 times the root mean square, at least the threshold.
+    assert steps == pytest.approx([max(1.0, 0.5 * number) / 16 for number in range(len(steps))])
+
+
+@needs_int8
+@pytest.mark.parametrize("make", [tiny_model, wide_model])
+def test_network_fires_as_it_does_in_float32(make: Callable[[], SPYv4]) -> None:
+    model = make()
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     rates = []
     for precision in ("float32", "int8"):
