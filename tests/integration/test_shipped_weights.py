@@ -26,10 +26,9 @@ DRAWN = {
     "chelsea": ("cat", (1, 1, 402, 300)),
     "stereo_motorcycle": ("motorbike", (93, 16, 684, 453)),
 }
-# spyv4 after 4 and 8 reads: 1.00 and 0.75 (one of two motorbikes is second best; in bfloat16 1.00
-# and 1.00), COCO's 0.52 and 0.45, 0.48 and 0.49 in bfloat16; random weights: 0.
-# Person and cat must be right; which side of 0.5 the motorbikes are is a matter of rounding.
-LEAST_MAP, LEAST_COCO_AP = 0.66, 0.36
+# spyv4 after 4 and 8 reads: 1.00 and 1.00, COCO's 0.61 and 0.66 (in bfloat16 0.61 and 0.68); random
+# weights: 0. One of two motorbikes may be second best by a matter of rounding.
+LEAST_MAP, LEAST_COCO_AP = 0.83, 0.5
 LEAST = 0.9  # share of the frames that show an object whole in which it must be found
 DOG = Path(__file__).parents[3] / "shared" / "data" / "photos" / "dog.jpg"
 
@@ -39,10 +38,10 @@ def detector() -> Detector:
     return Detector.load(device="cpu")
 
 
-def finds(result: Detections, name: str, box: Box) -> bool:
+def finds(result: Detections, name: str, box: Box, least_iou: float) -> bool:
     goal = torch.tensor(box)
     found = torch.from_numpy(result.boxes_xyxy)
-    close = (iou(found, goal) >= 0.5).tolist()
+    close = (iou(found, goal) >= least_iou).tolist()
     return any(n == name and near for n, near in zip(result.names, close, strict=True))
 
 
@@ -98,12 +97,19 @@ def test_demo_objects_are_found_at_the_defaults_where_they_are_shown_whole(
     views = zip(every, demo_views(every), strict=True)
     whole = [(i, view.box) for i, view in views if view.whole and view.class_name == name]
     assert len(whole) >= 5
-    found = sum(finds(detector.detect(source.frame(i)), name, box) for i, box in whole)
+    found = sum(finds(detector.detect(source.frame(i)), name, box, 0.6) for i, box in whole)
     assert found >= LEAST * len(whole), f"found in {found} of {len(whole)} frames"
 
 
 @pytest.mark.data
 @pytest.mark.skipif(not DOG.is_file(), reason="needs the photographs of ../shared/data")
-def test_dog_of_the_photograph_is_found(detector: Detector) -> None:
-    result = detector.detect(DOG)
-    assert finds(result, "dog", Box(128, 220, 312, 540))
+@pytest.mark.parametrize(
+    ("name", "box"),
+    [
+        ("dog", Box(128, 220, 312, 540)),
+        ("bicycle", Box(118, 130, 570, 430)),
+        ("car", Box(467, 75, 690, 170)),
+    ],
+)
+def test_what_the_photograph_shows_is_found(detector: Detector, name: str, box: Box) -> None:
+    assert finds(detector.detect(DOG, score_threshold=0.3), name, box, 0.5)
