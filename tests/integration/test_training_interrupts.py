@@ -145,7 +145,8 @@ def test_compiling_ends_at_once_and_leaves_nothing_half_written(root: Path, tmp_
     }
     program = "import sys, warnings; warnings.simplefilter('default')\n" + RUN
     with session(program, arguments, tmp_path / "out", **env) as run:
-        run.wait_for(mark.exists, "the compiler")
+        # Before its last command runs, the shell would outlive a signal that hits the one before.
+        run.wait_for(lambda: mark.exists() and "sleep 600 " in run.members(), "the compiler")
         folder, written = mark.read_text().split()
         assert (Path(folder) / written).read_text() == "half\n"
         assert "compiling the step, a minute or two" in run.stderr
