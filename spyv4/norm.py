@@ -15,10 +15,10 @@ class NormedConv2d(nn.Module):
 
     Attributes:
         spread: once folded, root mean square of the output over the training pictures, as batch
-            norm has it: sqrt(mean(gamma^2 + beta^2)).
+            norm has it: sqrt(mean(gamma^2 + beta^2)), a tensor [].
     """
 
-    spread: float
+    spread: Tensor
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, bias: float
@@ -39,6 +39,6 @@ class NormedConv2d(nn.Module):
         """Fold the batch norm into the convolution, in place, for inference alone."""
         if isinstance(self.norm, nn.BatchNorm2d):
             squares = self.norm.weight.detach() ** 2 + self.norm.bias.detach() ** 2
-            self.spread = float(squares.mean().sqrt())
+            self.register_buffer("spread", squares.mean().sqrt())
             self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
             self.norm = nn.Identity()

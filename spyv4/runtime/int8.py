@@ -152,5 +152,5 @@ def replace_convolutions(model: SPYv4, build: Callable[[nn.Conv2d, float, int], 
 def rate_steps(model: SPYv4) -> dict[str, float]:
     """Of a folded network: the value of one step of what a layer's update rate sees, by layer."""
     threshold = model.config.neuron.threshold
-    spreads = {name: layer.synapse.spread for name, layer in model.spiking.items()}
+    spreads = {name: float(layer.synapse.spread) for name, layer in model.spiking.items()}
     return {name: 2 * RANGE * max(threshold, spread) / LEVELS for name, spread in spreads.items()}

@@ -13,9 +13,10 @@ from spyv4 import SPYv4, shipped_weights, weights
 from spyv4.checkpoint import FORMAT, load_model, save_model, store_score_threshold
 from spyv4.errors import CheckpointError
 from spyv4.files import file_sha256, write_atomically
+from spyv4.runtime.int8 import rate_steps
 from spyv4.validation import to_mapping
 from spyv4.weights import find_weights, load_weights
-from tests.helpers.tiny_model import tiny_model
+from tests.helpers.tiny_model import tiny_model, wide_model
 
 
 @pytest.fixture
@@ -115,6 +116,17 @@ def test_other_bytes_than_the_checksum_says_are_refused(path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="is damaged: its sha256"):
         load_model(path, sha256=checksum)
+
+
+def test_folded_files_keep_what_8_bits_need(tmp_path: Path) -> None:
+    model, path = wide_model(), tmp_path / "folded.safetensors"
+    save_model(model.fold(), path)
+    assert rate_steps(load_model(path)) == rate_steps(model)
+    tensors, header = parts(path)  # as 0.1.0 wrote them: 8 thresholds for all layers
+    rest = {name: value for name, value in tensors.items() if not name.endswith(".spread")}
+    assert len(rest) < len(tensors)
+    safetensors.torch.save_file(rest, path, header)
+    assert set(rate_steps(load_model(path)).values()) == {1 / 16}
 
 
 Change = Callable[[dict[str, torch.Tensor], dict[str, str]], object]

@@ -1,13 +1,11 @@
 """8-bit convolutions."""
 
 import copy
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from spyv4 import SPYv4
 from spyv4.errors import RuntimeUnavailableError
 from spyv4.runtime import int8
 from spyv4.runtime.int8 import Int8Conv2d, has_fast_int8, rate_steps
@@ -57,9 +55,19 @@ def test_steps_of_rates_follow_what_the_layer_receives() -> None:
 
 
 @needs_int8
-@pytest.mark.parametrize("make", [tiny_model, wide_model])
-def test_network_fires_as_it_does_in_float32(make: Callable[[], SPYv4]) -> None:
-    model = make()
+def test_rates_are_given_the_steps_of_their_layer() -> None:
+    model = wide_model()
+    steps = rate_steps(copy.deepcopy(model).fold())
+    layers = TorchRuntime(model, torch.device("cpu"), precision="int8").model.spiking
+    for name, layer in layers.items():
+        scales = [c.in_scale for c in layer.neuron.modules() if isinstance(c, Int8Conv2d)]
+        assert scales == pytest.approx([steps[name]], rel=0.01)  # what is known is in bfloat16
+    assert steps["p4_out"] > 3 * steps["stem1"]
+
+
+@needs_int8
+def test_network_fires_as_it_does_in_float32() -> None:
+    model = tiny_model()
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     rates = []
     for precision in ("float32", "int8"):
