@@ -1,5 +1,6 @@
 """A server that answers what a test says, over a real socket."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+_FOUND = {"width": 9, "height": 5, "reads": 1, "detections": [], "firing_rates": {}}
+# What a server says of a picture in which it finds nothing.
+EMPTY = json.dumps(_FOUND | {"timings_ms": {}, "per_read": None, "classes": []}).encode()
 
 
 class Answer(NamedTuple):

@@ -4,10 +4,12 @@ import cv2
 import httpx
 import pytest
 
+from detector_app.client import Client
 from detector_app.http.app import create_app
 from detector_app.settings import Settings
 from detector_app.stream.demo import DemoSource
 from spyv4.checkpoint import save_model
+from tests.helpers.clients import awaited
 from tests.helpers.tiny_model import tiny_model
 from tests.unit.detector_app.lively import lively_detector
 from tests.unit.detector_app.serving import serving
@@ -48,3 +50,16 @@ def client(url):
 @pytest.fixture(scope="module")
 def jpeg():
     return cv2.imencode(".jpg", DemoSource().frame(0))[1].tobytes()
+
+
+@pytest.fixture(params=[Client, awaited], ids=["sync", "async"])
+def kind(request):
+    """A client, for threads or for asyncio."""
+    return request.param
+
+
+@pytest.fixture
+def asking(kind, url):
+    """A client of the server at `url`."""
+    with kind(url) as made:
+        yield made
